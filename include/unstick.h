@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * unstick: every blocking call, yours or a third party's, gets a deadline and a cancel button.
+ *
+ *     struct unstick_scope scope;
+ *     unstick_scope_start(&scope, token, unstick_after_ms(5000));
+ *     ... any code: unstick_read(), libc, libpq, libcurl ...
+ *     int error = unstick_scope_end(&scope);     0, -ETIMEDOUT or -ECANCELED
+ *
+ * Rules that hold for the whole header:
+ *   Results      >= 0 is a result, negative is -errno. errno itself is never set, except by unstick_posix().
+ *                A deadline gives -ETIMEDOUT, a cancel gives -ECANCELED, everywhere.
+ *   Time         absolute CLOCK_MONOTONIC nanoseconds (unstick_time). As a parameter, 0 is a time long past; as a field of
+ *                an options structure, 0 means "none".
+ *   Threads      every function may be called from any thread (MT-safe). "AS-safe" marks those that may also be called in a
+ *                signal handler; the others may not.
+ *   Ownership    `ret` parameters are written only on success. *_unref(NULL) and *_free(NULL) do nothing and return NULL.
+ *   Fork         the child has one thread, no scopes and no background thread; tokens keep their state. The library works in it.
+ *                After vfork() only execve() and _exit() may be called, as ever.
+ *   Options      structures start with `size_t size` = sizeof; NULL means defaults; unknown flag bits give -EINVAL.
+ *
+ * unstick(7) has the concepts, the promises, and what cannot be freed; unstick_signals(7) has the signal.
+ */
+#ifndef UNSTICK_H
+#define UNSTICK_H
+
+#include <errno.h>
+#include <poll.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <time.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define UNSTICK_MUST_USE __attribute__((warn_unused_result))
+#pragma GCC visibility push(default)
+
+/* ---- Time ------------------------------------------------------------------------------------------------------------- */
+
+/* A moment: absolute CLOCK_MONOTONIC nanoseconds. Does not advance while the machine is suspended. */
+typedef int64_t unstick_time;
+
+#define UNSTICK_NEVER INT64_MAX
+
+/* The present moment. AS-safe. */
+unstick_time unstick_now(void);
+
+/* The moment `ns` nanoseconds (`ms` milliseconds) from now; saturates to UNSTICK_NEVER; a negative span gives the past. AS-safe. */
+unstick_time unstick_after_ns(int64_t ns);
+unstick_time unstick_after_ms(int64_t ms);
+
+/* ---- Process-wide settings -------------------------------------------------------------------------------------------- */
+
+enum {
+	UNSTICK_KEEP_PROC_FD = 1u << 0, /* keep one /proc fd an attached thread: foreign calls are looked at faster, and still after setuid() */
+	UNSTICK_NO_REALTIME = 1u << 1,  /* the background thread never asks for SCHED_FIFO or a short slice */
+	UNSTICK_ALTSTACK = 1u << 2,     /* install the handler with SA_ONSTACK; every alternate stack must have AT_MINSIGSTKSZ + 4096 bytes */
+};
+
+struct unstick_options {
+	size_t size;
+	unsigned flags; /* UNSTICK_KEEP_PROC_FD, ... */
+	int signal;     /* 0: chosen as unstick_signals(7) says; else this one */
+	/* Called with one line without newline when something happens that an operator should know. May be called on the library's
+	 * own thread, never in a signal handler. NULL: silence. */
+	void (*log)(void *arg, const char *message);
+	void *log_arg;
+};
+
+/* Optional; without it, the first use of a scope initialises with defaults and the environment variable UNSTICK_SIGNAL.
+ * 0; -EINVAL (size, unknown flag, a signal that cannot be used); -EALREADY once initialised, by whatever means. */
+UNSTICK_MUST_USE int unstick_init(const struct unstick_options *options);
+
+/* The signal in use, after initialisation; 0 before. AS-safe. */
+int unstick_signal(void);
+
+/* "0.1.0". AS-safe. */
+const char *unstick_version(void);
+
+/* ---- Token: a cancel source as a value -------------------------------------------------------------------------------- */
+
+struct unstick_token;
+struct unstick_watch;
+
+/* A new token, one reference, owned by the caller. `parent` may be NULL; the token keeps a reference to it and fires with it.
+ * 0; -ENOMEM; -ELOOP when the chain of parents would be longer than 32. */
+UNSTICK_MUST_USE int unstick_token_new(struct unstick_token **ret, struct unstick_token *parent);
+/* One more reference; returns its argument. AS-safe. */
+struct unstick_token *unstick_token_ref(struct unstick_token *token);
+/* One reference less; returns NULL. A token whose last reference goes does not fire. */
+struct unstick_token *unstick_token_unref(struct unstick_token *token);
+
+/* Fires the token with -ECANCELED: every scope on it or on a token below it is cut short. Returns 0, also when it had fired
+ * already (then nothing is done; the first reason stays). Waits for nothing, allocates nothing. AS-safe. */
+int unstick_token_cancel(struct unstick_token *token);
+
+/* The token fires with -ETIMEDOUT at `when`; replaces an earlier deadline; UNSTICK_NEVER removes it.
+ * 0; -EALREADY once fired; -ENOMEM or -EAGAIN when the background thread cannot be started. */
+UNSTICK_MUST_USE int unstick_token_set_deadline(struct unstick_token *token, unstick_time when);
+
+/* 0 while not fired, then -ECANCELED or -ETIMEDOUT for ever. Looks at the parents too. AS-safe. */
+int unstick_token_error(const struct unstick_token *token);
+
+/* Waits until the token has fired and every scope on it, or below it, has ended. 0; -ETIMEDOUT at `until`; -ECANCELED or -ETIMEDOUT
+ * when a scope of the calling thread cuts the wait short; -EDEADLK when such a scope is the calling thread's own. */
+UNSTICK_MUST_USE int unstick_token_wait(struct unstick_token *token, unstick_time until);
+
+/* An eventfd that becomes readable once the token fires, for poll loops. Made on the first call; close-on-exec; owned by the token:
+ * do not read, write or close it. >= 0 the fd; -EMFILE, -ENFILE, -ENOMEM. */
+UNSTICK_MUST_USE int unstick_token_fd(struct unstick_token *token);
+
+/* Calls fn(arg, error) once, soon after the token has fired (also if it has already), on the library's background thread: it must not
+ * block for long. The watch keeps a reference to the token. 0; -ENOMEM, -EAGAIN. Not called in a forked child. */
+UNSTICK_MUST_USE int unstick_token_watch(struct unstick_token *token, struct unstick_watch **ret, void (*fn)(void *arg, int error),
+                                         void *arg);
+/* After it returned, fn neither runs nor will. Waits for a running fn, except when called by fn itself. Returns NULL. */
+struct unstick_watch *unstick_watch_free(struct unstick_watch *watch);
+
+/* ---- Scope: a stretch of the calling thread's execution that can be cut short ------------------------------------------ */
+
+/* On the caller's stack, or anywhere; contents private; only its own thread touches it, the library included. */
+struct unstick_scope {
+	uint64_t private_[16];
+};
+
+/* Until unstick_scope_end(), each blocking call of this thread comes out when the token fires or the deadline passes: own calls at
+ * once, foreign calls (any other code's) at the next look. Scopes nest; the earliest deadline and any fired token win. `token` may
+ * be NULL; the caller keeps its reference while the scope is open. 0, also if it has fired already: the calls then fail.
+ * -ENOMEM, -EAGAIN (no background thread), -ENOSYS (no signal to use), -EOVERFLOW (more than 16 scopes open): the scope is inert,
+ * calls in it just run, unstick_scope_end() returns the same error.
+ * A scope left by return, longjmp(), exception or pthread_exit() without an end is dropped by the next begin. */
+UNSTICK_MUST_USE int unstick_scope_begin(struct unstick_scope *scope, struct unstick_token *token, unstick_time deadline);
+
+/* The same for callers who look at the error at the end: unstick_scope_end() returns what begin would have. */
+static inline void unstick_scope_start(struct unstick_scope *scope, struct unstick_token *token, unstick_time deadline)
+{
+	int at_the_end = unstick_scope_begin(scope, token, deadline);
+	(void)at_the_end;
+}
+
+/* Ends it, and what was begun inside it and not ended. -ECANCELED or -ETIMEDOUT if a call or check in it was cut short by it or by
+ * one around it, else 0 (also in a forked child, or on a scope that has ended). Once it has returned, nothing of the scope can hit
+ * the thread. Must be called by the thread that began it; by another: -EPERM. */
+UNSTICK_MUST_USE int unstick_scope_end(struct unstick_scope *scope);
+
+/* Foreign calls of this number are also cut short in this scope, though the table would leave them alone. 0; -EPERM for calls that
+ * must never be given an errno (futex, close, fsync, ...; unstick_syscalls(7)); -ENOSPC after 4; -EINVAL if the scope is not open. */
+UNSTICK_MUST_USE int unstick_scope_allow(struct unstick_scope *scope, long nr);
+
+/* 0, or -ECANCELED or -ETIMEDOUT if a scope of this thread is fired: a checkpoint for loops that make no calls. A few nanoseconds. */
+UNSTICK_MUST_USE int unstick_check(void);
+
+/* Between them nothing outside can cut this thread short, for clean-up code; scopes begun inside work. They nest. Once begin
+ * has returned nothing of the outer scopes can hit the thread. */
+void unstick_shield_begin(void);
+void unstick_shield_end(void);
+
+/* struct unstick_scope NAME, begun here, ended when the block is left. For its error call unstick_scope_end(&NAME) before. */
+#ifdef __cplusplus
+#define UNSTICK_SCOPE(name, token, deadline) ::unstick_scope_guard name((token), (deadline))
+#else
+static inline void unstick_scope_cleanup_(struct unstick_scope *scope)
+{
+	int shown_already = unstick_scope_end(scope);
+	(void)shown_already;
+}
+#define UNSTICK_SCOPE(name, token, deadline)                                                                                     \
+	struct unstick_scope name __attribute__((cleanup(unstick_scope_cleanup_)));                                              \
+	unstick_scope_start(&name, (token), (deadline))
+#endif
+
+/* ---- Threads, looks, outcomes ------------------------------------------------------------------------------------------ */
+
+struct unstick_thread;
+
+/* What became of an attempt to free a thread. */
+enum unstick_kind {
+	UNSTICK_NONE = 0,           /* no attempt was made */
+	UNSTICK_WOKEN,              /* the call ended because of us */
+	UNSTICK_FINISHED_FIRST,     /* the call ended by itself */
+	UNSTICK_NOT_BLOCKED,        /* it was computing, not in a call */
+	UNSTICK_LOCK,               /* futex: only the lock's owner, or who waits to signal it, can free it */
+	UNSTICK_EVENT_LOOP,         /* an event loop's wait (outside a scope): got at most EINTR */
+	UNSTICK_UNINTERRUPTIBLE,    /* no signal can end this call, or a signal would make it worse */
+	UNSTICK_SIGNAL_BLOCKED,     /* the thread blocks our signal */
+	UNSTICK_HANDLER_REPLACED,   /* somebody else's handler is in place of ours */
+	UNSTICK_STOPPED,            /* stopped by SIGSTOP, a tracer or a freezer */
+	UNSTICK_LOOPING,            /* the same call was ended three times and made again */
+	UNSTICK_NOT_INSPECTABLE,    /* /proc does not tell: the signal was sent, no errno was given */
+	UNSTICK_GONE,               /* the thread has ended */
+	UNSTICK_LEFT_ALONE,         /* the call must not be cut short (close, fsync, a regular file, ...) */
+};
+
+struct unstick_outcome {
+	int kind;         /* enum unstick_kind */
+	int error;        /* the errno that the call was given, negative; 0: none */
+	pid_t tid;
+	pid_t child;      /* for wait4, waitid: the child that was waited for and lives on; else 0 */
+	long nr;          /* system call; -1: in none, or unknown */
+	int fd;           /* its fd argument; -1: none */
+	char state;       /* state letter of proc_pid_stat(5); '?' unknown */
+	char wait[39];    /* kernel function it waits in, "" unknown */
+	unsigned signals; /* sent by this attempt */
+	int64_t ns;       /* from the attempt's begin to this outcome */
+	const void *handler; /* handler_replaced: the handler found; else NULL */
+	uint64_t reserved[8];
+};
+
+/* One line without newline, as snprintf: the length that it has, or -EINVAL.
+ * "1240: freed from read on fd 5: -ECANCELED (1 signal, 0.031 ms)" */
+int unstick_outcome_print(const struct unstick_outcome *outcome, char *buf, size_t size);
+
+/* "woken", "finished first", "lock", ... AS-safe. */
+const char *unstick_kind_name(int kind);
+
+/* What a thread is doing. */
+struct unstick_report {
+	pid_t pid, tid;
+	char name[16];              /* comm */
+	char state;                 /* state letter; '?' unknown */
+	signed char freeable;       /* 1: yes; 0: no, `why`; -1: unknown, `why` */
+	long nr;                    /* system call; -1: blocked in none (a page fault), -2: running, -3: unknown */
+	char call[24];              /* its name */
+	unsigned long args[6];
+	unsigned long sp, pc;
+	int fd;                     /* its fd argument; -1: none */
+	char object[128];           /* what the fd is: "pipe:[123]", "socket 127.0.0.1:5 -> 127.0.0.1:6", a path; "" unknown */
+	char wait[40];              /* kernel function it waits in; "" unknown */
+	int64_t blocked_ns;         /* for how long it has not run; -1 unknown */
+	int expect;                 /* enum unstick_kind: what unstick_thread_interrupt() would come to; UNSTICK_WOKEN if freeable */
+	char why[80];               /* the reason, for people */
+	uint64_t reserved[8];
+};
+
+/* What thread `tid` of process `pid` (0: this one) is doing now; stops nothing, sends nothing, cannot hang on a dead mount.
+ * 0; -ESRCH; -ENOENT without /proc. What may not be read is unknown in the report, and `why` says so. */
+UNSTICK_MUST_USE int unstick_look(pid_t pid, pid_t tid, struct unstick_report *report);
+
+/* A new reference to the calling thread's record, made on first use; NULL when out of memory. */
+struct unstick_thread *unstick_thread_self(void);
+/* A new reference to any thread of this process, attached to unstick or not. 0; -ESRCH; -ENOMEM. */
+UNSTICK_MUST_USE int unstick_thread_find(struct unstick_thread **ret, pid_t tid);
+struct unstick_thread *unstick_thread_ref(struct unstick_thread *thread);
+struct unstick_thread *unstick_thread_unref(struct unstick_thread *thread);
+pid_t unstick_thread_tid(const struct unstick_thread *thread);
+
+/* Ends the one call that the thread is blocked in with -ECANCELED (libc code: -1 and ECANCELED), keeps at it until that has worked or
+ * `until`, and tells what became of it. Not sticky: the next call runs normally (it may see one plain EINTR). Needs no scope there.
+ * 0: *outcome is filled (outcome may be NULL); -EDEADLK on the calling thread itself; -ENOSYS, -EAGAIN as for scopes.
+ * Several calls at once on one thread take turns. */
+UNSTICK_MUST_USE int unstick_thread_interrupt(struct unstick_thread *thread, unstick_time until, struct unstick_outcome *outcome);
+
+/* What the library last did to a thread because a scope of it had fired; kind UNSTICK_NONE if nothing. Always 0, or -EINVAL. */
+int unstick_thread_outcome(const struct unstick_thread *thread, struct unstick_outcome *outcome);
+
+/* ---- Own calls --------------------------------------------------------------------------------------------------------- */
+
+/* Each is the system call of that name, with its parameters and results, the error returned as -errno. In a scope it returns -ECANCELED
+ * or -ETIMEDOUT, without a wait and with nothing done, once a scope of the thread has fired; what has been moved or made is always
+ * reported instead. -EINTR is returned only when a signal handler of the program interrupted the call, as the kernel would.
+ * Timeouts of the calls themselves end them as ever. All AS-safe, outside scopes exactly the bare call. */
+UNSTICK_MUST_USE ssize_t unstick_read(int fd, void *buf, size_t n);
+UNSTICK_MUST_USE ssize_t unstick_readv(int fd, const struct iovec *iov, int count);
+UNSTICK_MUST_USE ssize_t unstick_pread(int fd, void *buf, size_t n, int64_t offset);
+UNSTICK_MUST_USE ssize_t unstick_write(int fd, const void *buf, size_t n);
+UNSTICK_MUST_USE ssize_t unstick_writev(int fd, const struct iovec *iov, int count);
+UNSTICK_MUST_USE ssize_t unstick_pwrite(int fd, const void *buf, size_t n, int64_t offset);
+UNSTICK_MUST_USE ssize_t unstick_recv(int fd, void *buf, size_t n, int flags);
+UNSTICK_MUST_USE ssize_t unstick_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *addr_len);
+UNSTICK_MUST_USE ssize_t unstick_recvmsg(int fd, struct msghdr *msg, int flags);
+UNSTICK_MUST_USE ssize_t unstick_send(int fd, const void *buf, size_t n, int flags);
+UNSTICK_MUST_USE ssize_t unstick_sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr, socklen_t addr_len);
+UNSTICK_MUST_USE ssize_t unstick_sendmsg(int fd, const struct msghdr *msg, int flags);
+UNSTICK_MUST_USE int unstick_accept4(int fd, struct sockaddr *addr, socklen_t *addr_len, int flags);
+/* Cut short, it goes on in the kernel: close the fd. */
+UNSTICK_MUST_USE int unstick_connect(int fd, const struct sockaddr *addr, socklen_t addr_len);
+UNSTICK_MUST_USE int unstick_openat(int dirfd, const char *path, int flags, mode_t mode);
+UNSTICK_MUST_USE int unstick_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
+UNSTICK_MUST_USE int unstick_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask);
+/* Unlike select(2), `timeout` is not changed. */
+UNSTICK_MUST_USE int unstick_select(int nfds, fd_set *readfds, fd_set *writefds, fd_set *exceptfds, const struct timeval *timeout);
+struct epoll_event;
+UNSTICK_MUST_USE int unstick_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout_ms);
+/* `remaining` (may be NULL) is set with -EINTR, -ECANCELED and -ETIMEDOUT. */
+UNSTICK_MUST_USE int unstick_nanosleep(const struct timespec *span, struct timespec *remaining);
+UNSTICK_MUST_USE int unstick_clock_nanosleep(clockid_t clock, int flags, const struct timespec *when, struct timespec *remaining);
+UNSTICK_MUST_USE int unstick_flock(int fd, int operation);
+/* fcntl with F_SETLKW, F_OFD_SETLKW (or any other lock command). -EINVAL for other commands. */
+struct flock;
+UNSTICK_MUST_USE int unstick_fcntl_lock(int fd, int command, struct flock *lock);
+/* Any other call. -EINVAL for those that cannot be made through a function: vfork, clone, clone3, rt_sigreturn. */
+UNSTICK_MUST_USE long unstick_syscall(long nr, long a, long b, long c, long d, long e, long f);
+
+/* A result as POSIX functions give it: negative becomes -1 with errno set. */
+static inline long unstick_posix(long result)
+{
+	if (result >= 0)
+		return result;
+	errno = (int)-result;
+	return -1;
+}
+
+#pragma GCC visibility pop
+
+#ifdef __cplusplus
+}
+
+struct unstick_scope_guard : unstick_scope {
+	unstick_scope_guard(unstick_token *token, unstick_time deadline) { unstick_scope_start(this, token, deadline); }
+	~unstick_scope_guard()
+	{
+		int shown_already = unstick_scope_end(this);
+		(void)shown_already;
+	}
+	unstick_scope_guard(const unstick_scope_guard &) = delete;
+	unstick_scope_guard &operator=(const unstick_scope_guard &) = delete;
+};
+#endif
+
+#endif

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The monitor thread. It blocks all signals, asks for punctual wake-ups (timer slack 1 ns; SCHED_FIFO or, where that is refused, a
+ * short slice), and lives as long as the process.
+ * It allocates nothing after its start and takes no lock but those of its sources.
+ */
+#include "limit/alarm.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "base/lock.h"
+#include "base/raw.h"
+
+enum {
+	MAX_SOURCES = 4,
+	STACK_SIZE = 256 * 1024, /* watch callbacks run on it */
+	SLICE_NS = 100000,
+};
+
+_Atomic unstick_time alarm_due = UNSTICK_NEVER;
+
+static alarm_scan *sources[MAX_SOURCES];
+static unsigned source_count;
+static bool realtime = true;
+
+static struct lock start_lock;
+static _Atomic bool started;
+static _Atomic uint32_t rings;  /* the monitor sleeps on it */
+static _Atomic uint32_t asleep; /* 1 from before it compares `rings` until it is back */
+static _Thread_local bool is_monitor;
+
+void alarm_add(alarm_scan *scan)
+{
+	if (source_count < MAX_SOURCES)
+		sources[source_count++] = scan;
+}
+
+void alarm_without_realtime(void)
+{
+	realtime = false;
+}
+
+bool alarm_is_self(void)
+{
+	return is_monitor;
+}
+
+void alarm_ring(void)
+{
+	/* Store buffering again: rings is stored before asleep is loaded; the monitor stores asleep before futex(2) compares rings. */
+	atomic_fetch_add_explicit(&rings, 1, memory_order_seq_cst);
+	if (atomic_load_explicit(&asleep, memory_order_seq_cst))
+		futex_wake(&rings, 1);
+}
+
+/* struct sched_attr of sched_setattr(2), which glibc 2.36 does not declare. A slice for SCHED_OTHER: kernel 6.12, sched/fair.c. */
+struct schedule {
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime, deadline, period;
+};
+
+static void be_punctual(void)
+{
+	prctl(PR_SET_TIMERSLACK, 1);
+	if (!realtime)
+		return;
+	struct sched_param first = {.sched_priority = 1};
+	if (pthread_setschedparam(pthread_self(), SCHED_FIFO, &first) == 0)
+		return;
+	struct schedule slice = {.size = sizeof slice, .policy = SCHED_OTHER, .runtime = SLICE_NS};
+	RAW_3(SYS_sched_setattr, 0, &slice, 0);
+}
+
+static unstick_time scan_all(void)
+{
+	unstick_time due = UNSTICK_NEVER;
+	for (unsigned i = 0; i < source_count; i++)
+		due = time_min(due, sources[i](unstick_now()));
+	return due;
+}
+
+static void *monitor(void *unused)
+{
+	is_monitor = true;
+	prctl(PR_SET_NAME, "unstick");
+	be_punctual();
+	for (;;) {
+		uint32_t seen = atomic_load_explicit(&rings, memory_order_seq_cst);
+		atomic_store_explicit(&alarm_due, UNSTICK_NEVER, memory_order_seq_cst);
+		unstick_time due = scan_all();
+		atomic_store_explicit(&alarm_due, due, memory_order_seq_cst);
+		atomic_store_explicit(&asleep, 1, memory_order_seq_cst);
+		futex_sleep(&rings, seen, due);
+		atomic_store_explicit(&asleep, 0, memory_order_seq_cst);
+	}
+	return unused;
+}
+
+static int create(void)
+{
+	sigset_t all, before;
+	pthread_attr_t attributes;
+	pthread_t thread;
+	if (pthread_attr_init(&attributes))
+		return -EAGAIN;
+	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attributes, STACK_SIZE);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	int error = pthread_create(&thread, &attributes, monitor, NULL);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attributes);
+	return error ? -EAGAIN : 0;
+}
+
+int alarm_start(void)
+{
+	if (atomic_load_explicit(&started, memory_order_acquire))
+		return 0;
+	lock_take(&start_lock);
+	int error = atomic_load_explicit(&started, memory_order_relaxed) ? 0 : create();
+	if (!error)
+		atomic_store_explicit(&started, true, memory_order_release);
+	lock_drop(&start_lock);
+	return error;
+}
+
+void alarm_after_fork(void)
+{
+	is_monitor = false;
+	start_lock.word = 0;
+	atomic_store_explicit(&started, false, memory_order_relaxed);
+	atomic_store_explicit(&asleep, 0, memory_order_relaxed);
+	atomic_store_explicit(&alarm_due, UNSTICK_NEVER, memory_order_seq_cst);
+}

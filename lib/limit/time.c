@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+#include "limit/time.h"
+
+unstick_time unstick_now(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (unstick_time)now.tv_sec * TIME_NS_PER_S + now.tv_nsec;
+}
+
+unstick_time unstick_after_ns(int64_t ns)
+{
+	return time_add(unstick_now(), ns);
+}
+
+unstick_time unstick_after_ms(int64_t ms)
+{
+	int64_t ns;
+	if (__builtin_mul_overflow(ms, (int64_t)TIME_NS_PER_MS, &ns))
+		return ms > 0 ? UNSTICK_NEVER : INT64_MIN;
+	return time_add(unstick_now(), ns);
+}

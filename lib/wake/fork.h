@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef UNSTICK_WAKE_FORK_H
+#define UNSTICK_WAKE_FORK_H
+
+/* Registers what fork(2) must do to the library's state. Once. */
+void fork_register(void);
+
+#endif

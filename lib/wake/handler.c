@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What happens when the wake signal arrives. All signals are masked meanwhile, so on this thread nothing runs on top of it; it takes no
+ * lock, allocates nothing, makes at most two system calls, and leaves errno as it was.
+ *
+ * It has interrupted one of:
+ *   the window before the call     fired: move the pc to the cut exit. The call was not made and will not be.
+ *   the window after the call      a result >= 0 is kept. -EINTR: with a scope fired, call.c turns it into the reason; with a ticket, it
+ *                                  becomes the ticket's error; else call.c makes the call again ("resume").
+ *   another handler on top of an own call   the call is below, perhaps about to be restarted: arrive again when that handler returns.
+ *   a foreign call                 if it is exactly the ticket's call, and the kernel ended it with -EINTR: give it the ticket's error.
+ *   anything else                  nothing is touched.
+ */
+#include "wake/handler.h"
+
+#include <errno.h>
+
+#include "base/raw.h"
+#include "wake/scope.h"
+#include "wake/signal.h"
+
+struct desk handler_desk[HANDLER_DESK_SIZE];
+_Atomic unsigned handler_desk_used;
+
+/* ---- interrupts */
+
+static bool serve_desk(ucontext_t *context)
+{
+	bool applied = false;
+	pid_t tid = (pid_t)RAW_0(SYS_gettid);
+	for (unsigned i = 0; i < HANDLER_DESK_SIZE; i++) {
+		struct desk *desk = &handler_desk[i];
+		if (atomic_load(&desk->tid) != tid)
+			continue;
+		int error = ticket_match(&desk->ticket, context, 0);
+		if (error) {
+			ticket_apply(&desk->ticket, context, error);
+			applied = true;
+		}
+		atomic_fetch_add(&desk->ticket.runs, 1);
+		futex_wake(&desk->ticket.runs, 1);
+	}
+	return applied;
+}
+
+/* ---- own calls */
+
+static bool in_window(uintptr_t pc)
+{
+	return pc >= (uintptr_t)arch_window_start && pc <= (uintptr_t)arch_window_syscall;
+}
+
+/* An own call lies under the interrupted code, unless a longjmp has left its frame behind. */
+static bool lies_on_own_call(struct unstick_thread *self, const ucontext_t *context)
+{
+	uintptr_t sp = arch_sp(context);
+	uintptr_t call_sp = atomic_load_explicit(&self->window.marker_sp, memory_order_relaxed);
+	if (!atomic_load_explicit(&self->window.marker, memory_order_relaxed))
+		return false;
+	if (!thread_on_own_stack(self, sp) || !thread_on_own_stack(self, call_sp) || sp <= call_sp)
+		return true;
+	atomic_store_explicit(&self->window.marker, 0, memory_order_relaxed);
+	return false;
+}
+
+/* Blocked in the mask that the upper handler runs with, and sent again: it comes when that handler returns into the window. */
+static void defer(struct unstick_thread *self, ucontext_t *context)
+{
+	sigaddset(&context->uc_sigmask, unstick_signal());
+	if (signal_send(atomic_load_explicit(&self->tid, memory_order_relaxed)) == 0) {
+		atomic_store(&self->inflight, 1);
+		atomic_store_explicit(&self->deferred, 1, memory_order_relaxed);
+	}
+}
+
+/* ---- foreign calls */
+
+static void cut_foreign(struct unstick_thread *self, ucontext_t *context, uint64_t generation)
+{
+	uintptr_t sp = arch_sp(context);
+	if (scope_all_dead(self, sp)) { /* left by longjmp: nothing may hit what runs now. The next begin clears up. */
+		atomic_fetch_and(&self->window.state, ~(uint64_t)(STATE_ARMED | STATE_FIRED));
+		return;
+	}
+	int error = ticket_match(&self->ticket, context, generation);
+	int reason = error ? scope_cut_in_handler(self, sp) : 0;
+	if (reason)
+		ticket_apply(&self->ticket, context, error == -EINTR ? -EINTR : reason);
+}
+
+static void serve_scope(struct unstick_thread *self, ucontext_t *context)
+{
+	uint64_t state = thread_state(self);
+	uintptr_t pc = arch_pc(context);
+	bool fired = state & STATE_FIRED;
+	if (in_window(pc)) {
+		if (fired)
+			arch_set_pc(context, (uintptr_t)arch_window_cut);
+	} else if (pc == (uintptr_t)arch_window_after) {
+		if (!fired && arch_result(context) == -EINTR)
+			atomic_store_explicit(&self->resume, 1, memory_order_relaxed);
+	} else if (fired) {
+		if (lies_on_own_call(self, context))
+			defer(self, context);
+		else
+			cut_foreign(self, context, state >> STATE_GENERATION_SHIFT);
+	}
+}
+
+static bool is_ours(const siginfo_t *info)
+{
+	return info->si_code == SI_TKILL && info->si_pid == signal_process();
+}
+
+void handler_run(int signal, siginfo_t *info, void *raw)
+{
+	int saved_errno = errno;
+	ucontext_t *context = raw;
+	struct unstick_thread *self = thread_current;
+	(void)signal;
+	if (self) {
+		atomic_store(&self->inflight, 0); /* first: a poke that comes from here on is seen by scope_end */
+		atomic_store_explicit(&self->deferred, 0, memory_order_relaxed);
+	}
+	bool ours = is_ours(info);
+	bool applied = ours && atomic_load(&handler_desk_used) && serve_desk(context);
+	if (self && !applied) {
+		serve_scope(self, context);
+		atomic_fetch_add_explicit(&self->ticket.runs, 1, memory_order_release);
+	}
+	errno = saved_errno;
+}

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * unstick_thread_interrupt(): ends the one call that any thread of this process is blocked in.
+ *
+ * The ticket lies on a desk in handler.c, because the target may have no record. One interrupter a target at a time; it looks, signals,
+ * waits for the handler's acknowledgement, and looks again, until the call has ended or the caller's time is up. States that a signal
+ * cannot change (D, a lock, stopped, blocked signal) are looked at as long as there is time: only `until` makes them an outcome.
+ * Not async-signal-safe: it waits.
+ */
+#include "wake/interrupt.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include "base/calls.h"
+#include "base/lock.h"
+#include "base/raw.h"
+#include "wake/handler.h"
+#include "wake/policy.h"
+#include "wake/signal.h"
+#include "wake/thread.h"
+
+static const unstick_time FIRST_GAP = 1 * TIME_NS_PER_MS, LAST_GAP = 50 * TIME_NS_PER_MS;
+
+static struct lock desk_lock;
+static _Atomic uint32_t desk_freed; /* waiters for a desk sleep on it */
+
+/* One interrupt under way. */
+struct attempt_on {
+	struct unstick_thread *thread;
+	pid_t tid;
+	unstick_time begun, until;
+	struct desk *desk;
+	struct unstick_outcome *outcome;
+	struct task_call first; /* the call to end; first.nr == -2: not seen yet */
+	uint32_t runs, taken;   /* of the ticket at the begin */
+	uint32_t answered;      /* runs when the last signal was sent */
+	bool given_eintr;       /* the ticket only asked for the kernel's EINTR */
+	bool event_loop;
+};
+
+/* ---- desks */
+
+static struct desk *try_desk(pid_t tid)
+{
+	struct desk *found = NULL;
+	lock_take(&desk_lock);
+	for (unsigned i = 0; i < HANDLER_DESK_SIZE; i++) {
+		pid_t user = atomic_load(&handler_desk[i].tid);
+		if (user == tid) {
+			lock_drop(&desk_lock);
+			return NULL;
+		}
+		if (user == 0 && !found)
+			found = &handler_desk[i];
+	}
+	if (found) {
+		ticket_clear(&found->ticket);
+		atomic_store(&found->tid, tid);
+		atomic_fetch_add(&handler_desk_used, 1);
+	}
+	lock_drop(&desk_lock);
+	return found;
+}
+
+static struct desk *take_desk(pid_t tid, unstick_time until)
+{
+	for (;;) {
+		uint32_t seen = atomic_load(&desk_freed);
+		struct desk *desk = try_desk(tid);
+		if (desk || unstick_now() >= until)
+			return desk;
+		futex_sleep(&desk_freed, seen, until);
+	}
+}
+
+static void give_back(struct desk *desk)
+{
+	ticket_clear(&desk->ticket);
+	lock_take(&desk_lock);
+	atomic_store(&desk->tid, 0);
+	atomic_fetch_sub(&handler_desk_used, 1);
+	lock_drop(&desk_lock);
+	atomic_fetch_add(&desk_freed, 1);
+	futex_wake(&desk_freed, INT_MAX);
+}
+
+void interrupt_after_fork(void)
+{
+	desk_lock.word = 0;
+	atomic_store(&handler_desk_used, 0);
+	for (unsigned i = 0; i < HANDLER_DESK_SIZE; i++)
+		atomic_store(&handler_desk[i].tid, 0);
+}
+
+/* ---- looking */
+
+static bool has_ended(struct attempt_on *on)
+{
+	uint64_t start_time;
+	if (atomic_load(&on->thread->attached))
+		return false;
+	if (atomic_load(&on->thread->ended))
+		return true;
+	int error = task_start_time(0, on->tid, &start_time);
+	return error == -ESRCH || (error == 0 && on->thread->start_time && start_time != on->thread->start_time);
+}
+
+static bool was_taken(const struct attempt_on *on)
+{
+	return atomic_load(&on->desk->ticket.taken) != on->taken;
+}
+
+/* The call is over, or another: because of us? An eaten signal (sigwait) ended it too, without the handler. */
+static int how_it_ended(const struct attempt_on *on)
+{
+	bool handler_ran = atomic_load(&on->desk->ticket.runs) != on->runs;
+	if (was_taken(on) || (on->outcome->signals && !handler_ran))
+		return UNSTICK_WOKEN;
+	return UNSTICK_FINISHED_FIRST;
+}
+
+/* Why a signal that was sent has not arrived. */
+static int obstacle(struct attempt_on *on)
+{
+	bool replaced;
+	on->outcome->handler = signal_handler_found(&replaced);
+	if (replaced)
+		return UNSTICK_HANDLER_REPLACED;
+	if (task_blocks_signal(0, on->tid, unstick_signal()) == 1)
+		return UNSTICK_SIGNAL_BLOCKED;
+	if (task_is_stopped(on->outcome->state, on->outcome->wait))
+		return UNSTICK_STOPPED;
+	return UNSTICK_UNINTERRUPTIBLE;
+}
+
+static void note_state(struct attempt_on *on)
+{
+	on->outcome->state = task_state(0, on->tid);
+	task_wait_function(0, on->tid, on->outcome->wait, sizeof on->outcome->wait);
+}
+
+/* ---- one round. Returns true when on->outcome->kind is final. */
+
+static bool finish(struct attempt_on *on, int kind)
+{
+	on->outcome->kind = kind;
+	return true;
+}
+
+static bool keep_looking(struct attempt_on *on, int kind)
+{
+	on->outcome->kind = kind;
+	return false;
+}
+
+static bool is_answered(const struct attempt_on *on)
+{
+	return atomic_load(&on->desk->ticket.runs) != on->answered;
+}
+
+static bool send_one(struct attempt_on *on)
+{
+	if (on->outcome->signals && !is_answered(on))
+		return keep_looking(on, obstacle(on)); /* one is pending: another would only queue */
+	on->answered = atomic_load(&on->desk->ticket.runs);
+	int error = signal_send(on->tid);
+	if (error == -ESRCH)
+		return finish(on, UNSTICK_GONE);
+	if (error == 0)
+		on->outcome->signals++;
+	return keep_looking(on, error ? UNSTICK_SIGNAL_BLOCKED : UNSTICK_UNINTERRUPTIBLE);
+}
+
+static bool same_call(const struct task_call *a, const struct task_call *b)
+{
+	return memcmp(a, b, sizeof *a) == 0;
+}
+
+static bool is_back(struct attempt_on *on)
+{
+	on->outcome->error = 0;
+	if (on->event_loop)
+		return finish(on, UNSTICK_EVENT_LOOP);
+	return keep_looking(on, UNSTICK_LOOPING);
+}
+
+static bool round_blocked(struct attempt_on *on, const struct task_call *call)
+{
+	struct policy_verdict verdict;
+	const struct call *known = call_find(call->nr);
+	bool restarting = known && (known->flags & CALL_RESTART);
+	if (on->first.nr == -2 || (on->first.nr >= 0 && call_find(on->first.nr) && (call_find(on->first.nr)->flags & CALL_RESTART)))
+		on->first = *call;
+	else if (!same_call(&on->first, call) && !restarting)
+		return finish(on, how_it_ended(on));
+	if (was_taken(on))
+		return on->given_eintr ? is_back(on) : finish(on, UNSTICK_WOKEN); /* that call was ended, this is one more like it */
+	policy_judge(0, on->tid, call, POLICY_IN_SCOPE | POLICY_FULL, &verdict);
+	on->outcome->nr = call->nr;
+	on->outcome->fd = verdict.fd;
+	note_state(on);
+	if (verdict.verdict == CALL_LEAVE)
+		return keep_looking(on, task_is_stopped(on->outcome->state, on->outcome->wait) ? UNSTICK_STOPPED : verdict.kind);
+	on->given_eintr = verdict.verdict == CALL_EINTR_ONLY;
+	on->event_loop = known && (known->flags & CALL_EVENT_LOOP);
+	on->outcome->error = on->given_eintr ? -EINTR : -ECANCELED;
+	if (restarting)
+		ticket_clear(&on->desk->ticket);
+	else
+		ticket_write(&on->desk->ticket, call, on->outcome->error, 0);
+	return send_one(on);
+}
+
+static bool round_running(struct attempt_on *on)
+{
+	if (on->first.nr == -2)
+		return finish(on, UNSTICK_NOT_BLOCKED);
+	return finish(on, how_it_ended(on));
+}
+
+/* /proc does not tell: one plain EINTR, and no claim. */
+static bool round_blind(struct attempt_on *on)
+{
+	if (on->outcome->signals == 0)
+		send_one(on);
+	return is_answered(on) ? finish(on, UNSTICK_NOT_INSPECTABLE) : keep_looking(on, UNSTICK_NOT_INSPECTABLE);
+}
+
+static bool one_round(struct attempt_on *on)
+{
+	struct task_call call;
+	int fd = atomic_load(&on->thread->call_fd);
+	if (has_ended(on))
+		return finish(on, UNSTICK_GONE);
+	int looked = fd >= 0 ? task_read_call_fd(fd, &call) : task_read_call(0, on->tid, &call);
+	if (looked == TASK_RUNNING)
+		return round_running(on);
+	if (looked == -ESRCH)
+		return finish(on, UNSTICK_GONE);
+	return looked < 0 ? round_blind(on) : round_blocked(on, &call);
+}
+
+/* Until the handler has answered, the gap has passed, or the time is up. */
+static void wait_for_answer(struct attempt_on *on, unstick_time gap)
+{
+	unstick_time end = time_min(unstick_after_ns(gap), on->until);
+	bool sent = on->outcome->signals > 0;
+	while (unstick_now() < end && !(sent && is_answered(on)))
+		futex_sleep(&on->desk->ticket.runs, on->answered, end);
+}
+
+static void interrupt(struct attempt_on *on)
+{
+	unstick_time gap = FIRST_GAP;
+	on->runs = on->answered = atomic_load(&on->desk->ticket.runs);
+	on->taken = atomic_load(&on->desk->ticket.taken);
+	while (!one_round(on) && unstick_now() < on->until) {
+		wait_for_answer(on, gap);
+		gap = time_min(2 * gap, LAST_GAP);
+	}
+	/* The last look may have been a moment too early: what the handler did counts. */
+	if (was_taken(on) && !on->given_eintr)
+		on->outcome->kind = UNSTICK_WOKEN;
+	if (on->outcome->kind != UNSTICK_WOKEN && on->outcome->kind != UNSTICK_EVENT_LOOP)
+		on->outcome->error = 0;
+}
+
+int unstick_thread_interrupt(struct unstick_thread *thread, unstick_time until, struct unstick_outcome *outcome)
+{
+	struct unstick_outcome unused;
+	struct attempt_on on = {.thread = thread, .until = until, .outcome = outcome ? outcome : &unused, .first.nr = -2};
+	if (!thread)
+		return -EINVAL;
+	int error = signal_initialise();
+	if (error)
+		return error;
+	on.begun = unstick_now();
+	on.tid = atomic_load(&thread->tid);
+	if (on.tid == (pid_t)RAW_0(SYS_gettid) && !has_ended(&on))
+		return -EDEADLK;
+	*on.outcome = (struct unstick_outcome){.nr = -1, .fd = -1, .state = '?', .tid = on.tid};
+	on.desk = take_desk(on.tid, until);
+	if (!on.desk)
+		return -EBUSY;
+	interrupt(&on);
+	give_back(on.desk);
+	on.outcome->ns = unstick_now() - on.begun;
+	return 0;
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * unstick_look(): all that can be told of a thread from outside, and what an attempt to free it would come to.
+ * Invariant: the report is filled from what could be read; what could not stays "unknown", and `why` says what was missing.
+ * What it does not do: stop or signal anything. The fields are read one after the other, so a thread that moves may show some of
+ * before and some of after.
+ */
+#include <errno.h>
+#include "base/raw.h"
+#include "base/text.h"
+#include "inspect/fd.h"
+#include "wake/policy.h"
+#include "unstick.h"
+
+enum {
+	NR_RUNNING = -2,
+	NR_UNKNOWN = -3,
+};
+
+static void conclude(struct unstick_report *report, int freeable, int expect, const char *why)
+{
+	report->freeable = (signed char)freeable;
+	report->expect = expect;
+	text_copy(report->why, sizeof(report->why), why);
+}
+
+static void fill_call(struct unstick_report *report, const struct task_call *task_call)
+{
+	const struct call *call = call_find(task_call->nr);
+	struct text name;
+
+	report->nr = task_call->nr;
+	report->sp = task_call->sp;
+	report->pc = task_call->pc;
+	for (int i = 0; i < 6; i++)
+		report->args[i] = task_call->args[i];
+	report->fd = call_fd(call, task_call->args);
+	text_start(&name, report->call, sizeof(report->call));
+	if (call != NULL) {
+		text_add(&name, call->name);
+	} else if (task_call->nr >= 0) {
+		text_add(&name, "syscall_");
+		text_add_decimal(&name, task_call->nr);
+	}
+}
+
+static void judge(struct unstick_report *report, bool own, const struct task_call *task_call)
+{
+	struct policy_verdict verdict;
+	int signal = own ? unstick_signal() : 0;
+
+	policy_judge(own ? 0 : report->pid, report->tid, task_call, POLICY_FULL, &verdict);
+	report->state = verdict.state;
+	text_copy(report->wait, sizeof(report->wait), verdict.wait);
+	if (verdict.kind == UNSTICK_NOT_INSPECTABLE)
+		conclude(report, -1, verdict.kind, verdict.why);
+	else if (verdict.kind == UNSTICK_WOKEN && signal > 0 && task_blocks_signal(0, report->tid, signal) == 1)
+		conclude(report, 0, UNSTICK_SIGNAL_BLOCKED, "it blocks the signal that unstick uses");
+	else
+		conclude(report, verdict.kind == UNSTICK_WOKEN, verdict.kind, verdict.why);
+}
+
+static const char *error_text(int error)
+{
+	switch (error) {
+	case -EACCES:
+		return "no right to see its system call (needs the same user, or CAP_SYS_PTRACE)";
+	case -EMFILE:
+	case -ENFILE:
+		return "too many open files to look into /proc";
+	case -ENOMEM:
+		return "no memory in the kernel to look into /proc";
+	default:
+		return "its system call cannot be read";
+	}
+}
+
+static void fill_unread(struct unstick_report *report, bool own, int read_result)
+{
+	pid_t pid = own ? 0 : report->pid;
+
+	report->state = task_state(pid, report->tid);
+	task_wait_function(pid, report->tid, report->wait, sizeof(report->wait));
+	if (read_result == TASK_RUNNING) {
+		report->nr = NR_RUNNING;
+		conclude(report, 0, UNSTICK_NOT_BLOCKED, "it runs: it is blocked in no call");
+	} else {
+		report->nr = NR_UNKNOWN;
+		conclude(report, -1, UNSTICK_NOT_INSPECTABLE, error_text(read_result));
+	}
+}
+
+int unstick_look(pid_t pid, pid_t tid, struct unstick_report *report)
+{
+	pid_t own_pid = (pid_t)RAW_0(SYS_getpid);
+	struct task_call task_call;
+	struct unstick_report result = {.pid = pid > 0 ? pid : own_pid, .state = '?', .fd = -1};
+	bool own = result.pid == own_pid;
+	int r;
+
+	if (pid < 0 || tid < 0)
+		return -ESRCH;
+	if (report == NULL)
+		return -EINVAL;
+	result.tid = tid > 0 ? tid : result.pid;
+	r = task_read_call(own ? 0 : result.pid, result.tid, &task_call);
+	if (r == -ESRCH || r == -ENOENT)
+		return r;
+	/* It would find itself in the read() of its own file. */
+	if (own && result.tid == (pid_t)RAW_0(SYS_gettid))
+		r = TASK_RUNNING;
+	if (r == TASK_BLOCKED) {
+		fill_call(&result, &task_call);
+		judge(&result, own, &task_call);
+	} else {
+		fill_unread(&result, own, r);
+	}
+	if (result.fd >= 0)
+		fd_describe(own ? 0 : result.pid, result.fd, result.object, sizeof(result.object));
+	task_name(own ? 0 : result.pid, result.tid, result.name);
+	result.blocked_ns = task_blocked_ns(own ? 0 : result.pid, result.tid);
+	*report = result;
+	return 0;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The wake signal: which one, its handler, sending it. The handler's argument is in docs/memory-model.md.
+ */
+#ifndef UNSTICK_WAKE_SIGNAL_H
+#define UNSTICK_WAKE_SIGNAL_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* Chooses and installs, starts nothing. Idempotent, thread-safe. 0; -ENOSYS: no signal can be used. Not async-signal-safe. */
+int signal_initialise(void);
+
+/* UNSTICK_KEEP_PROC_FD was asked for. */
+bool signal_keeps_proc_fd(void);
+
+/* One signal to one thread of this process: 0, -ESRCH, -EAGAIN (RLIMIT_SIGPENDING), -EPERM (a seccomp filter). Async-signal-safe. */
+int signal_send(pid_t tid);
+
+/* Unblocks the signal in the calling thread. Async-signal-safe. */
+void signal_unblock(void);
+
+/* Somebody else's handler in place of ours: its address ((void *)0 = SIG_DFL, 1 = SIG_IGN), with *replaced = true. Async-signal-safe. */
+const void *signal_handler_found(bool *replaced);
+
+/* The pid that our signals come from; kept, because the handler must not ask each time. */
+pid_t signal_process(void);
+void signal_after_fork(void);
+
+#endif

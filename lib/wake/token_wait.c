@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * unstick_token_wait(): until the token has fired and all the scopes it holds have ended. Itself an own call: a scope of the waiter cuts
+ * it short. Sleeps on a counter that every end of a fired scope bumps, and on the token's own firing.
+ */
+#include <errno.h>
+#include <linux/futex.h>
+
+#include "wake/call.h"
+#include "wake/scope.h"
+
+enum held { HELD_NOT, HELD_BY_OTHERS, HELD_BY_SELF };
+
+/* A slot that changes under us belongs to a begin that sees the fired token, or to an end that bumps the counter. */
+static enum held who_holds(const struct unstick_token *token)
+{
+	enum held held = HELD_NOT;
+	for (struct unstick_thread *thread = atomic_load(&thread_registry); thread; thread = thread->next) {
+		unsigned depth = atomic_load(&thread->depth);
+		for (unsigned i = 0; i < depth && i < THREAD_MAX_SCOPES; i++)
+			if (token_is_below(atomic_load_explicit(&thread->slot[i].token, memory_order_relaxed), token)) {
+				if (thread == thread_current)
+					return HELD_BY_SELF;
+				held = HELD_BY_OTHERS;
+			}
+	}
+	return held;
+}
+
+static long sleep_on(uint32_t seen, unstick_time until)
+{
+	struct unstick_thread *self = call_scope();
+	struct timespec when = time_to_timespec(until);
+	const struct timespec *timeout = until == UNSTICK_NEVER ? NULL : &when;
+	const long op = FUTEX_WAIT_BITSET_PRIVATE, any = (long)FUTEX_BITSET_MATCH_ANY;
+	if (!self)
+		return RAW_6(SYS_futex, &scope_ended, op, seen, timeout, NULL, any);
+	return call_once(self, SYS_futex, (long)&scope_ended, op, (long)seen, (long)timeout, 0, any);
+}
+
+static int wait_until(struct unstick_token *token, unstick_time until)
+{
+	for (;;) {
+		uint32_t seen = atomic_load(&scope_ended);
+		enum held held = who_holds(token);
+		if (held == HELD_BY_SELF)
+			return -EDEADLK;
+		if (held == HELD_NOT && token_error(token))
+			return 0;
+		if (unstick_now() >= until)
+			return -ETIMEDOUT;
+		long result = sleep_on(seen, until);
+		if (result == -ECANCELED || (result == -ETIMEDOUT && unstick_now() < until))
+			return (int)result;
+	}
+}
+
+int unstick_token_wait(struct unstick_token *token, unstick_time until)
+{
+	if (!token)
+		return -EINVAL;
+	atomic_fetch_add(&scope_waiters, 1);
+	int error = wait_until(token, until);
+	atomic_fetch_sub(&scope_waiters, 1);
+	return error;
+}
