@@ -59,7 +59,7 @@ unstick_time unstick_after_ms(int64_t ms);
 
 enum {
 	UNSTICK_KEEP_PROC_FD = 1u << 0, /* keep one /proc fd an attached thread: foreign calls are looked at faster, and still after setuid() */
-	UNSTICK_NO_REALTIME = 1u << 1,  /* the background thread never asks for SCHED_FIFO or a short slice */
+	UNSTICK_REALTIME = 1u << 1,     /* the background thread asks for SCHED_FIFO: more punctual deadlines on a busy machine */
 	UNSTICK_ALTSTACK = 1u << 2,     /* install the handler with SA_ONSTACK; every alternate stack must have AT_MINSIGSTKSZ + 4096 bytes */
 };
 
@@ -74,7 +74,8 @@ struct unstick_options {
 };
 
 /* Optional; without it, the first use of a scope initialises with defaults and the environment variable UNSTICK_SIGNAL.
- * 0; -EINVAL (size, unknown flag, a signal that cannot be used); -EALREADY once initialised, by whatever means. */
+ * 0; -EINVAL (size, unknown flag, a signal that cannot be used); -EALREADY once initialised, by whatever means; -ENOSYS: no signal
+ * is free. */
 UNSTICK_MUST_USE int unstick_init(const struct unstick_options *options);
 
 /* The signal in use, after initialisation; 0 before. AS-safe. */
@@ -213,7 +214,7 @@ struct unstick_outcome {
 };
 
 /* One line without newline, as snprintf: the length that it has, or -EINVAL.
- * "1240: freed from read on fd 5: -ECANCELED (1 signal, 0.031 ms)" */
+ * "1240 in read on fd 5 (anon_pipe_read): freed, ECANCELED (1 signal, 0.031 ms)" */
 int unstick_outcome_print(const struct unstick_outcome *outcome, char *buf, size_t size);
 
 /* "woken", "finished first", "lock", ... AS-safe. */
@@ -242,7 +243,8 @@ struct unstick_report {
  * 0; -ESRCH; -ENOENT without /proc. What may not be read is unknown in the report, and `why` says so. */
 UNSTICK_MUST_USE int unstick_look(pid_t pid, pid_t tid, struct unstick_report *report);
 
-/* A new reference to the calling thread's record, made on first use; NULL when out of memory. */
+/* A new reference to the calling thread's record, made on first use; NULL when unstick_scope_begin() would fail with -ENOMEM, -EAGAIN
+ * or -ENOSYS. */
 struct unstick_thread *unstick_thread_self(void);
 /* A new reference to any thread of this process, attached to unstick or not. 0; -ESRCH; -ENOMEM. */
 UNSTICK_MUST_USE int unstick_thread_find(struct unstick_thread **ret, pid_t tid);
@@ -252,8 +254,9 @@ pid_t unstick_thread_tid(const struct unstick_thread *thread);
 
 /* Ends the one call that the thread is blocked in with -ECANCELED (libc code: -1 and ECANCELED), keeps at it until that has worked or
  * `until`, and tells what became of it. Not sticky: the next call runs normally (it may see one plain EINTR). Needs no scope there.
- * 0: *outcome is filled (outcome may be NULL); -EDEADLK on the calling thread itself; -ENOSYS, -EAGAIN as for scopes.
- * Several calls at once on one thread take turns. */
+ * 0: *outcome is filled (outcome may be NULL); -EDEADLK on the calling thread itself; -EINVAL without a thread; -ENOSYS as for scopes.
+ * Several calls at once on one thread take turns, and at most 8 threads are interrupted at once: -EBUSY if the turn has not come by
+ * `until`. */
 UNSTICK_MUST_USE int unstick_thread_interrupt(struct unstick_thread *thread, unstick_time until, struct unstick_outcome *outcome);
 
 /* What the library last did to a thread because a scope of it had fired; kind UNSTICK_NONE if nothing. Always 0, or -EINVAL. */
@@ -263,7 +266,8 @@ int unstick_thread_outcome(const struct unstick_thread *thread, struct unstick_o
 
 /* Each is the system call of that name, with its parameters and results, the error returned as -errno. In a scope it returns -ECANCELED
  * or -ETIMEDOUT, without a wait and with nothing done, once a scope of the thread has fired; what has been moved or made is always
- * reported instead. -EINTR is returned only when a signal handler of the program interrupted the call, as the kernel would.
+ * reported instead. -EINTR is returned only when the kernel would have returned it without unstick: a signal handler of the program, or
+ * for calls such as epoll_wait() a SIGSTOP and SIGCONT; never because of our signal.
  * Timeouts of the calls themselves end them as ever. All AS-safe, outside scopes exactly the bare call. */
 UNSTICK_MUST_USE ssize_t unstick_read(int fd, void *buf, size_t n);
 UNSTICK_MUST_USE ssize_t unstick_readv(int fd, const struct iovec *iov, int count);

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <time.h>
 #include "base/raw.h"
 #include "base/stream.h"
 #include "base/text.h"
@@ -255,15 +256,31 @@ static int64_t last_run_ns(pid_t pid, pid_t tid)
 	return ms * 1000000 + (int64_t)rest;
 }
 
+/* Since the thread was made; INT64_MAX if that cannot be told. */
+static int64_t age_ns(pid_t pid, pid_t tid)
+{
+	enum { TICK_NS = 10000000 }; /* of the fields in stat: a constant of the ABI */
+	struct timespec now;
+	uint64_t start;
+
+	if (task_start_time(pid, tid, &start) < 0 || RAW_2(SYS_clock_gettime, CLOCK_BOOTTIME, &now) < 0)
+		return INT64_MAX;
+	return now.tv_sec * 1000000000 + now.tv_nsec - (int64_t)start * TICK_NS;
+}
+
 int64_t task_blocked_ns(pid_t pid, pid_t tid)
 {
 	int64_t its_last = last_run_ns(pid, tid);
-	/* The scheduler's clock can be read only off a thread that runs: this one. */
+	/* The scheduler's clock can be read only off a thread that runs: this one. Each CPU has its own, less interrupt and stolen time. */
 	int64_t now = its_last < 0 ? -1 : last_run_ns(0, (pid_t)RAW_0(SYS_gettid));
+	int64_t age;
 
 	if (its_last < 0 || now < 0)
 		return -1;
-	return now > its_last ? now - its_last : 0;
+	if (now <= its_last)
+		return 0;
+	age = age_ns(pid, tid);
+	return now - its_last < age ? now - its_last : age;
 }
 
 bool task_is_stopped(char state, const char *wait_function)

@@ -46,7 +46,9 @@ int task_start_time(pid_t pid, pid_t tid, uint64_t *ret);
 
 int task_name(pid_t pid, pid_t tid, char buf[16]);
 
-/* For how long it has not run, in nanoseconds; too small by up to one scheduler tick; -1 unknown (needs a kernel with /proc/PID/sched). */
+/* For how long it has not run, in nanoseconds; -1 unknown (needs a kernel with /proc/PID/sched). Too small by up to one scheduler tick;
+ * if the thread last ran on another CPU than the caller, also off by what their clocks differ in (25 ms after an hour of a busy virtual
+ * machine), but never more than the thread's age. For people, not for decisions. */
 int64_t task_blocked_ns(pid_t pid, pid_t tid);
 
 /* Voluntary context switches so far: two equal numbers, and it has not moved between. Or an error. */

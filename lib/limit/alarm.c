@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The monitor thread. It blocks all signals, asks for punctual wake-ups (timer slack 1 ns; SCHED_FIFO or, where that is refused, a
- * short slice), and lives as long as the process.
+ * The monitor thread. It blocks all signals, asks for punctual wake-ups (timer slack 1 ns and a short slice; SCHED_FIFO only on request: a
+ * real-time thread that wakes beside the thread being freed takes its processor, see docs/design.md), runs where the main thread may,
+ * and lives as long as the process.
  * It allocates nothing after its start and takes no lock but those of its sources.
  */
 #include "limit/alarm.h"
@@ -25,11 +26,11 @@ enum {
 
 _Atomic unstick_time alarm_due = UNSTICK_NEVER;
 
-static alarm_scan *sources[MAX_SOURCES];
-static unsigned source_count;
-static bool realtime = true;
+static struct lock start_lock; /* starting, adding sources */
+static alarm_scan *sources[MAX_SOURCES]; /* written under start_lock before source_count says so */
+static _Atomic unsigned source_count;
+static bool realtime;
 
-static struct lock start_lock;
 static _Atomic bool started;
 static _Atomic uint32_t rings;  /* the monitor sleeps on it */
 static _Atomic uint32_t asleep; /* 1 from before it compares `rings` until it is back */
@@ -37,13 +38,18 @@ static _Thread_local bool is_monitor;
 
 void alarm_add(alarm_scan *scan)
 {
-	if (source_count < MAX_SOURCES)
-		sources[source_count++] = scan;
+	lock_take(&start_lock);
+	unsigned count = atomic_load(&source_count);
+	if (count < MAX_SOURCES) {
+		sources[count] = scan;
+		atomic_store(&source_count, count + 1);
+	}
+	lock_drop(&start_lock);
 }
 
-void alarm_without_realtime(void)
+void alarm_use_realtime(void)
 {
-	realtime = false;
+	realtime = true;
 }
 
 bool alarm_is_self(void)
@@ -68,13 +74,19 @@ struct schedule {
 	uint64_t runtime, deadline, period;
 };
 
+/* Not on the processor of the thread that happened to start us, should that be pinned. */
+static void leave_processor(void)
+{
+	cpu_set_t set;
+	if (sched_getaffinity((pid_t)RAW_0(SYS_getpid), sizeof set, &set) == 0)
+		sched_setaffinity(0, sizeof set, &set);
+}
+
 static void be_punctual(void)
 {
 	prctl(PR_SET_TIMERSLACK, 1);
-	if (!realtime)
-		return;
 	struct sched_param first = {.sched_priority = 1};
-	if (pthread_setschedparam(pthread_self(), SCHED_FIFO, &first) == 0)
+	if (realtime && pthread_setschedparam(pthread_self(), SCHED_FIFO, &first) == 0)
 		return;
 	struct schedule slice = {.size = sizeof slice, .policy = SCHED_OTHER, .runtime = SLICE_NS};
 	RAW_3(SYS_sched_setattr, 0, &slice, 0);
@@ -83,7 +95,8 @@ static void be_punctual(void)
 static unstick_time scan_all(void)
 {
 	unstick_time due = UNSTICK_NEVER;
-	for (unsigned i = 0; i < source_count; i++)
+	unsigned count = atomic_load(&source_count);
+	for (unsigned i = 0; i < count; i++)
 		due = time_min(due, sources[i](unstick_now()));
 	return due;
 }
@@ -92,6 +105,7 @@ static void *monitor(void *unused)
 {
 	is_monitor = true;
 	prctl(PR_SET_NAME, "unstick");
+	leave_processor();
 	be_punctual();
 	for (;;) {
 		uint32_t seen = atomic_load_explicit(&rings, memory_order_seq_cst);

@@ -20,11 +20,11 @@ typedef unstick_time alarm_scan(unstick_time now);
 
 extern _Atomic unstick_time alarm_due; /* the monitor runs at this moment at the latest; only it writes */
 
-/* Sources are added before the monitor is started, during initialisation. */
+/* One more source, also while the monitor runs; what it has due is then to be rung for. */
 void alarm_add(alarm_scan *scan);
 
-/* Without SCHED_FIFO and a short slice. Before the start. */
-void alarm_without_realtime(void);
+/* Ask for SCHED_FIFO. Before the start. */
+void alarm_use_realtime(void);
 
 /* Starts the monitor unless it runs. 0 or -EAGAIN. Not async-signal-safe. */
 int alarm_start(void);

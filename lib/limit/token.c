@@ -17,6 +17,7 @@
 
 #include "base/raw.h"
 #include "limit/heap.h"
+#include "limit/limit.h"
 #include "limit/watch.h"
 
 enum { CHUNK = 64 };
@@ -182,6 +183,7 @@ int unstick_token_new(struct unstick_token **ret, struct unstick_token *parent)
 {
 	if (parent && parent->depth + 1 > TOKEN_MAX_DEPTH)
 		return -ELOOP;
+	limit_initialise();
 	lock_take(&token_lock);
 	if (!free_list && !grow()) {
 		token_unlock();

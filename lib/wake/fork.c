@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * fork: the locks are held over it in their order (registry, then tokens), so that the child's lists are whole; the child has one thread,
- * no scopes, no monitor. _Fork(2) and bare clone(2) skip this; after them only async-signal-safe functions may be called, as ever.
+ * fork: the registry's lock is held over it, so that the child's lists are whole; the child has one thread and no scopes. Registered after
+ * limit's handlers, so that fork(3) takes the locks in their order: registry, then tokens. _Fork(2) and bare clone(2) skip this; after them only async-signal-safe functions may be called, as ever.
  */
 #include "wake/fork.h"
 
 #include <pthread.h>
 
-#include "limit/alarm.h"
-#include "limit/token.h"
 #include "wake/interrupt.h"
 #include "wake/scope.h"
 #include "wake/signal.h"
@@ -17,12 +15,10 @@
 static void before(void)
 {
 	thread_before_fork();
-	token_before_fork();
 }
 
 static void after_in_parent(void)
 {
-	token_after_fork_parent();
 	thread_after_fork_parent();
 }
 
@@ -30,8 +26,6 @@ static void after_in_child(void)
 {
 	scope_fork_epoch++;
 	signal_after_fork();
-	alarm_after_fork();
-	token_after_fork_child();
 	thread_after_fork_child();
 	interrupt_after_fork();
 }

@@ -37,6 +37,7 @@ struct attempt_on {
 	uint32_t runs, taken;   /* of the ticket at the begin */
 	uint32_t answered;      /* runs when the last signal was sent */
 	bool given_eintr;       /* the ticket only asked for the kernel's EINTR */
+	bool plain;             /* the last signal went without a ticket: its EINTR is all */
 	bool event_loop;
 };
 
@@ -116,7 +117,7 @@ static bool was_taken(const struct attempt_on *on)
 static int how_it_ended(const struct attempt_on *on)
 {
 	bool handler_ran = atomic_load(&on->desk->ticket.runs) != on->runs;
-	if (was_taken(on) || (on->outcome->signals && !handler_ran))
+	if (was_taken(on) || (on->outcome->signals && (on->plain || !handler_ran)))
 		return UNSTICK_WOKEN;
 	return UNSTICK_FINISHED_FIRST;
 }
@@ -135,10 +136,14 @@ static int obstacle(struct attempt_on *on)
 	return UNSTICK_UNINTERRUPTIBLE;
 }
 
-static void note_state(struct attempt_on *on)
+static void note_verdict(struct attempt_on *on, const struct task_call *call, const struct policy_verdict *verdict)
 {
-	on->outcome->state = task_state(0, on->tid);
-	task_wait_function(0, on->tid, on->outcome->wait, sizeof on->outcome->wait);
+	struct unstick_outcome *outcome = on->outcome;
+	outcome->nr = call->nr;
+	outcome->fd = verdict->fd;
+	outcome->state = verdict->state;
+	memcpy(outcome->wait, verdict->wait, sizeof outcome->wait);
+	outcome->wait[sizeof outcome->wait - 1] = '\0';
 }
 
 /* ---- one round. Returns true when on->outcome->kind is final. */
@@ -198,14 +203,13 @@ static bool round_blocked(struct attempt_on *on, const struct task_call *call)
 	if (was_taken(on))
 		return on->given_eintr ? is_back(on) : finish(on, UNSTICK_WOKEN); /* that call was ended, this is one more like it */
 	policy_judge(0, on->tid, call, POLICY_IN_SCOPE | POLICY_FULL, &verdict);
-	on->outcome->nr = call->nr;
-	on->outcome->fd = verdict.fd;
-	note_state(on);
+	note_verdict(on, call, &verdict);
 	if (verdict.verdict == CALL_LEAVE)
-		return keep_looking(on, task_is_stopped(on->outcome->state, on->outcome->wait) ? UNSTICK_STOPPED : verdict.kind);
+		return keep_looking(on, verdict.kind);
 	on->given_eintr = verdict.verdict == CALL_EINTR_ONLY;
 	on->event_loop = known && (known->flags & CALL_EVENT_LOOP);
 	on->outcome->error = on->given_eintr ? -EINTR : -ECANCELED;
+	on->plain = restarting;
 	if (restarting)
 		ticket_clear(&on->desk->ticket);
 	else
@@ -217,6 +221,9 @@ static bool round_running(struct attempt_on *on)
 {
 	if (on->first.nr == -2)
 		return finish(on, UNSTICK_NOT_BLOCKED);
+	/* On its way to the handler, which needs the ticket; unless a sigwait() has taken the signal, which needs it to be blocked. */
+	if (on->outcome->signals && !is_answered(on) && task_blocks_signal(0, on->tid, unstick_signal()) != 1)
+		return keep_looking(on, UNSTICK_WOKEN);
 	return finish(on, how_it_ended(on));
 }
 
@@ -260,10 +267,11 @@ static void interrupt(struct attempt_on *on)
 		wait_for_answer(on, gap);
 		gap = time_min(2 * gap, LAST_GAP);
 	}
-	/* The last look may have been a moment too early: what the handler did counts. */
-	if (was_taken(on) && !on->given_eintr)
+	/* The last look may have been a moment too early: what the handler did counts, and only that. */
+	bool taken = was_taken(on);
+	if (taken && !on->given_eintr)
 		on->outcome->kind = UNSTICK_WOKEN;
-	if (on->outcome->kind != UNSTICK_WOKEN && on->outcome->kind != UNSTICK_EVENT_LOOP)
+	if (!taken || on->outcome->kind != UNSTICK_WOKEN)
 		on->outcome->error = 0;
 }
 

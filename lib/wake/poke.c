@@ -47,10 +47,26 @@ static bool scope_allows(const struct unstick_thread *thread, long nr)
 	return false;
 }
 
-static int read_call(struct unstick_thread *thread, struct task_call *call)
+static int read_call(struct poking *poking)
 {
-	int fd = atomic_load(&thread->call_fd);
-	return fd >= 0 ? task_read_call_fd(fd, call) : task_read_call(0, atomic_load(&thread->tid), call);
+	int fd = atomic_load(&poking->thread->call_fd);
+	return fd >= 0 ? task_read_call_fd(fd, &poking->call) : task_read_call(0, atomic_load(&poking->thread->tid), &poking->call);
+}
+
+/* The policy's verdict on poking->call, noted in the outcome. */
+static void judge(struct poking *poking, unsigned how, struct policy_verdict *verdict)
+{
+	struct unstick_outcome *outcome = &poking->outcome;
+	if (poking->how == POKE_AGAIN)
+		how |= POLICY_FULL;
+	if (scope_allows(poking->thread, poking->call.nr))
+		how |= POLICY_ALLOWED;
+	policy_judge(0, outcome->tid, &poking->call, how | POLICY_IN_SCOPE, verdict);
+	outcome->nr = poking->call.nr;
+	outcome->fd = verdict->fd;
+	outcome->state = verdict->state;
+	memcpy(outcome->wait, verdict->wait, sizeof outcome->wait);
+	outcome->wait[sizeof outcome->wait - 1] = '\0';
 }
 
 static enum poke_result leave(struct poking *poking, int kind)
@@ -102,9 +118,9 @@ static bool own_call_would_suffer(struct poking *poking, long nr, int fd)
 	if (call->verdict != CALL_LEAVE && !(call->flags & CALL_BY_WAIT))
 		return false;
 	struct policy_verdict verdict;
-	if (read_call(poking->thread, &poking->call) != TASK_BLOCKED)
+	if (read_call(poking) != TASK_BLOCKED)
 		return false;
-	policy_judge(0, atomic_load(&poking->thread->tid), &poking->call, POLICY_FULL, &verdict);
+	judge(poking, POLICY_FULL, &verdict);
 	return verdict.kind == UNSTICK_UNINTERRUPTIBLE;
 }
 
@@ -114,8 +130,12 @@ static enum poke_result poke_own(struct poking *poking, uint64_t marker)
 	int fd = call_find(nr) && call_find(nr)->fd_arg == 0 ? (int)(uint32_t)marker : -1;
 	poking->outcome.nr = nr;
 	poking->outcome.fd = fd;
-	if (poking->how != POKE_FIRST && read_call(poking->thread, &poking->call) == TASK_RUNNING)
-		return POKE_RUNNING;
+	if (poking->how == POKE_AGAIN) {
+		if (read_call(poking) == TASK_RUNNING)
+			return POKE_RUNNING;
+		poking->outcome.state = task_state(0, poking->outcome.tid);
+		task_wait_function(0, poking->outcome.tid, poking->outcome.wait, sizeof poking->outcome.wait);
+	}
 	if (own_call_would_suffer(poking, nr, fd))
 		return leave(poking, UNSTICK_UNINTERRUPTIBLE);
 	return send_one(poking);
@@ -145,14 +165,9 @@ static enum poke_result poke_blocked_foreign(struct poking *poking)
 {
 	struct unstick_thread *thread = poking->thread;
 	struct policy_verdict verdict;
-	unsigned how = POLICY_IN_SCOPE | (poking->how == POKE_FIRST ? POLICY_FIRST : POLICY_FULL);
-	policy_judge(0, atomic_load(&thread->tid), &poking->call, how, &verdict);
-	poking->outcome.nr = poking->call.nr;
-	poking->outcome.fd = verdict.fd;
+	judge(poking, POLICY_FIRST, &verdict);
 	const struct call *call = call_find(poking->call.nr);
 	unsigned flags = call ? call->flags : 0;
-	if (verdict.verdict != CALL_REWRITE && verdict.kind != UNSTICK_UNINTERRUPTIBLE && scope_allows(thread, poking->call.nr))
-		verdict.verdict = CALL_REWRITE;
 	if (verdict.verdict == CALL_LEAVE)
 		return leave(poking, verdict.kind);
 	count_repeats(poking);
@@ -172,10 +187,11 @@ static enum poke_result poke_blocked_foreign(struct poking *poking)
 
 static enum poke_result poke_foreign(struct poking *poking)
 {
-	int looked = read_call(poking->thread, &poking->call);
+	int looked = read_call(poking);
 	if (looked == TASK_BLOCKED)
 		return poke_blocked_foreign(poking);
-	if (looked == TASK_RUNNING && poking->how != POKE_FIRST)
+	/* With a signal in flight it is on its way to the handler, which needs the ticket that is there. */
+	if (looked == TASK_RUNNING && (poking->how != POKE_FIRST || atomic_load(&poking->thread->inflight)))
 		return POKE_RUNNING;
 	if (looked == -ESRCH)
 		return leave(poking, UNSTICK_GONE);
@@ -217,10 +233,6 @@ static void begin_attempt(struct poking *poking)
 		                                   .taken = atomic_load(&thread->ticket.taken),
 		                                   .last.nr = -2};
 	poking->outcome = (struct unstick_outcome){.nr = -1, .fd = -1, .state = '?', .tid = tid, .child = thread->attempt.child};
-	if (poking->how == POKE_AGAIN) {
-		poking->outcome.state = task_state(0, tid);
-		task_wait_function(0, tid, poking->outcome.wait, sizeof poking->outcome.wait);
-	}
 }
 
 static bool end_attempt(struct poking *poking, enum poke_result result)

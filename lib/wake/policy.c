@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
  * See policy.h. Each judge_...() below either settles the matter and returns true, or leaves it to the next.
- * This is also where the strict gate of design.md would ask whether a thread's next call is to be stopped: one more `how` bit.
  */
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -35,8 +34,8 @@ static const struct wait_rule wait_rules[] = {
         {"fuse_", UNSTICK_UNINTERRUPTIBLE, fuse_why},
         {"handle_userfault", UNSTICK_UNINTERRUPTIBLE, "a page fault that the reader of a userfaultfd must resolve"},
         {"userfaultfd_event_wait", UNSTICK_UNINTERRUPTIBLE, "waits for the reader of a userfaultfd"},
-        /* WAIT_KILLABLE_RECV cannot be told from the plain kind, and there a signal turns S into D. */
-        {"seccomp_do_user_notif", UNSTICK_UNINTERRUPTIBLE, "waits for its seccomp supervisor: a signal may make that worse"},
+        /* Not seccomp_do_user_notification: a signal ends it, except with WAIT_KILLABLE_RECV, which cannot be told from outside and where
+         * it makes of the sleep one that SIGKILL still ends. */
         {"autofs_wait", UNSTICK_UNINTERRUPTIBLE, "waits for the automounter"},
         {"io_wq_worker", UNSTICK_LEFT_ALONE, "a kernel worker of io_uring, not a thread of the program"},
         {"io_sq_thread", UNSTICK_LEFT_ALONE, "a kernel worker of io_uring, not a thread of the program"},

@@ -11,7 +11,9 @@
 #include "wake/outcome.h"
 #include "wake/poke.h"
 
-static const unstick_time FIRST_GAP = 1 * TIME_NS_PER_MS, LAST_GAP = 100 * TIME_NS_PER_MS;
+static const unstick_time FIRST_GAP = 1 * TIME_NS_PER_MS, LAST_GAP = 100 * TIME_NS_PER_MS, BUDGET = 1 * TIME_NS_PER_MS;
+
+static unstick_time looks_end; /* of this pass */
 
 /* An operator should know, once a scope, that our signal does not reach a thread. */
 static void tell_obstacle(struct unstick_thread *thread)
@@ -44,7 +46,7 @@ static unstick_time watch_over(struct unstick_thread *thread, uint64_t state, un
 	uint64_t generation = state >> STATE_GENERATION_SHIFT;
 	if (thread->look.generation != generation)
 		thread->look = (struct second_look){.generation = generation, .gap = FIRST_GAP, .at = now + FIRST_GAP};
-	if (thread->look.at > now)
+	if (thread->look.at > now || unstick_now() >= looks_end)
 		return thread->look.at;
 	return look_again(thread, state, now);
 }
@@ -65,10 +67,13 @@ static unstick_time scan_thread(struct unstick_thread *thread, unstick_time now)
 	return now + FIRST_GAP;
 }
 
+/* Looking at ten thousand stuck threads takes longer than the first gap. Deadlines are seen to in every pass; of the second looks, as many
+ * as BUDGET allows, and then the others of this machine have at least as much time. */
 unstick_time second_look_scan(unstick_time now)
 {
 	unstick_time due = UNSTICK_NEVER;
+	looks_end = now + BUDGET;
 	for (struct unstick_thread *thread = atomic_load(&thread_registry); thread; thread = thread->next)
 		due = time_min(due, scan_thread(thread, now));
-	return due;
+	return due <= now ? time_add(unstick_now(), BUDGET) : due;
 }

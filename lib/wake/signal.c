@@ -14,8 +14,8 @@
 #include "base/log.h"
 #include "base/raw.h"
 #include "limit/alarm.h"
+#include "limit/limit.h"
 #include "limit/token.h"
-#include "limit/watch.h"
 #include "wake/fork.h"
 #include "wake/handler.h"
 #include "wake/poke.h"
@@ -135,11 +135,10 @@ static int initialise(void)
 	int error = install(signal);
 	if (error)
 		return error;
-	if (settings.flags & UNSTICK_NO_REALTIME)
-		alarm_without_realtime();
+	if (settings.flags & UNSTICK_REALTIME)
+		alarm_use_realtime();
+	limit_initialise();
 	alarm_add(second_look_scan);
-	alarm_add(token_scan);
-	alarm_add(watch_scan);
 	token_set_listener(poke_token);
 	fork_register();
 	atomic_store_explicit(&chosen, signal, memory_order_release);
@@ -158,7 +157,7 @@ int signal_initialise(void)
 
 static int check(const struct unstick_options *options)
 {
-	const unsigned known = UNSTICK_KEEP_PROC_FD | UNSTICK_NO_REALTIME | UNSTICK_ALTSTACK;
+	const unsigned known = UNSTICK_KEEP_PROC_FD | UNSTICK_REALTIME | UNSTICK_ALTSTACK;
 	if (options->size < offsetof(struct unstick_options, log_arg) + sizeof options->log_arg || options->size > 4096)
 		return -EINVAL;
 	for (size_t i = sizeof *options; i < options->size; i++) /* the tail that a newer header has must be zero */
