@@ -9,6 +9,7 @@
  *                                  becomes the ticket's error; else call.c makes the call again ("resume").
  *   another handler on top of an own call   the call is below, perhaps about to be restarted: arrive again when that handler returns.
  *   a foreign call                 if it is exactly the ticket's call, and the kernel ended it with -EINTR: give it the ticket's error.
+ *                                  Another call that it ended keeps its EINTR; the scope was cut short all the same.
  *   anything else                  nothing is touched.
  */
 #include "wake/handler.h"
@@ -75,6 +76,15 @@ static void defer(struct unstick_thread *self, ucontext_t *context)
 
 /* ---- foreign calls */
 
+/* Our signal has ended some call that no ticket is for: it was on its way into it when it was looked at. It may be any call, so that it
+ * keeps its plain EINTR; but the scope was cut short. Only the page of the pc is known to be mapped. */
+static bool was_interrupted(const ucontext_t *context)
+{
+	uintptr_t pc = arch_pc(context);
+	enum { SMALLEST_PAGE = 4096 };
+	return arch_result(context) == -EINTR && pc % SMALLEST_PAGE >= ARCH_SYSCALL_LENGTH && arch_after_syscall(pc);
+}
+
 static void cut_foreign(struct unstick_thread *self, ucontext_t *context, uint64_t generation)
 {
 	uintptr_t sp = arch_sp(context);
@@ -83,8 +93,10 @@ static void cut_foreign(struct unstick_thread *self, ucontext_t *context, uint64
 		return;
 	}
 	int error = ticket_match(&self->ticket, context, generation);
-	int reason = error ? scope_cut_in_handler(self, sp) : 0;
-	if (reason)
+	if (!error && !was_interrupted(context))
+		return;
+	int reason = scope_cut_in_handler(self, sp);
+	if (error && reason)
 		ticket_apply(&self->ticket, context, error == -EINTR ? -EINTR : reason);
 }
 

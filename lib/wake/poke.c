@@ -128,6 +128,7 @@ static enum poke_result poke_own(struct poking *poking, uint64_t marker)
 {
 	long nr = (long)(marker >> 32) - 1;
 	int fd = call_find(nr) && call_find(nr)->fd_arg == 0 ? (int)(uint32_t)marker : -1;
+	poking->outcome.kind = UNSTICK_NONE;
 	poking->outcome.nr = nr;
 	poking->outcome.fd = fd;
 	if (poking->how == POKE_AGAIN) {
@@ -185,18 +186,36 @@ static enum poke_result poke_blocked_foreign(struct poking *poking)
 	return send_one(poking);
 }
 
+/* It runs. On its way into an own call? Its window stores the marker and then loads the flag; we stored the flag and then loaded the marker.
+ * A processor may do each of these the other way round, so the kernel puts a barrier into all of us: now either the marker shows, or every
+ * own call that is yet to come finds the flag. Foreign calls are the second look's: signalled here, the thread would bring a stray EINTR
+ * into whatever it calls next. */
+static enum poke_result poke_running(struct poking *poking)
+{
+	struct unstick_thread *thread = poking->thread;
+	poking->outcome.kind = UNSTICK_NOT_BLOCKED;
+	if (poking->how != POKE_FIRST || atomic_load(&thread->inflight))
+		return POKE_RUNNING;
+	bool ordered = signal_barrier();
+	uint64_t marker = atomic_load(&thread->window.marker);
+	if (marker)
+		return poke_own(poking, marker);
+	if (ordered)
+		return POKE_RUNNING;
+	ticket_clear(&thread->ticket);
+	return send_one(poking);
+}
+
 static enum poke_result poke_foreign(struct poking *poking)
 {
 	int looked = read_call(poking);
 	if (looked == TASK_BLOCKED)
 		return poke_blocked_foreign(poking);
-	/* With a signal in flight it is on its way to the handler, which needs the ticket that is there. */
-	if (looked == TASK_RUNNING && (poking->how != POKE_FIRST || atomic_load(&poking->thread->inflight)))
-		return POKE_RUNNING;
+	if (looked == TASK_RUNNING)
+		return poke_running(poking);
 	if (looked == -ESRCH)
 		return leave(poking, UNSTICK_GONE);
-	if (looked < 0)
-		poking->outcome.kind = UNSTICK_NOT_INSPECTABLE; /* a plain EINTR is the best that can be done */
+	poking->outcome.kind = UNSTICK_NOT_INSPECTABLE; /* a plain EINTR is the best that can be done */
 	ticket_clear(&poking->thread->ticket);
 	return send_one(poking);
 }
@@ -239,11 +258,11 @@ static bool end_attempt(struct poking *poking, enum poke_result result)
 {
 	struct unstick_thread *thread = poking->thread;
 	uint32_t taken = atomic_load(&thread->ticket.taken);
-	bool progress = taken != thread->attempt.taken;
+	bool progress = taken != thread->attempt.taken && thread->attempt.repeats < MAX_REPEATS;
 	thread->attempt.taken = taken;
 	poking->outcome.signals = thread->attempt.signals;
 	poking->outcome.ns = unstick_now() - thread->attempt.begun;
-	if (result != POKE_RUNNING)
+	if (result != POKE_RUNNING || poking->how == POKE_FIRST)
 		outcome_store(&thread->outcome, &poking->outcome);
 	return progress;
 }

@@ -9,8 +9,8 @@
 #include "wake/thread.h"
 
 enum poke_how {
-	POKE_FIRST, /* the scope has just fired: signal also a thread that seems to run, it may be on its way into an own call */
-	POKE_AGAIN, /* a second look: only a blocked thread, and asks why the last signal did nothing */
+	POKE_FIRST, /* the scope has just fired */
+	POKE_AGAIN, /* a second look: asks also why the last signal did nothing */
 };
 
 enum poke_result {

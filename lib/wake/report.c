@@ -6,6 +6,7 @@
  * before and some of after.
  */
 #include <errno.h>
+#include <signal.h>
 #include "base/raw.h"
 #include "base/text.h"
 #include "inspect/fd.h"
@@ -47,7 +48,7 @@ static void fill_call(struct unstick_report *report, const struct task_call *tas
 static void judge(struct unstick_report *report, bool own, const struct task_call *task_call)
 {
 	struct policy_verdict verdict;
-	int signal = own ? unstick_signal() : 0;
+	int signal = !own ? 0 : unstick_signal() > 0 ? unstick_signal() : SIGURG; /* not chosen yet: the likeliest */
 
 	policy_judge(own ? 0 : report->pid, report->tid, task_call, POLICY_FULL, &verdict);
 	report->state = verdict.state;

@@ -5,6 +5,7 @@
 #include "wake/signal.h"
 
 #include <errno.h>
+#include <linux/membarrier.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -137,6 +138,7 @@ static int initialise(void)
 		return error;
 	if (settings.flags & UNSTICK_REALTIME)
 		alarm_use_realtime();
+	RAW_2(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0);
 	limit_initialise();
 	alarm_add(second_look_scan);
 	token_set_listener(poke_token);
@@ -212,6 +214,11 @@ int signal_send(pid_t tid)
 		result = RAW_4(SYS_rt_tgsigqueueinfo, pid, tid, signal, &info);
 	}
 	return (int)result;
+}
+
+bool signal_barrier(void)
+{
+	return RAW_2(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0) == 0;
 }
 
 void signal_unblock(void)

@@ -17,6 +17,9 @@ bool signal_keeps_proc_fd(void);
 /* One signal to one thread of this process: 0, -ESRCH, -EAGAIN (RLIMIT_SIGPENDING), -EPERM (a seccomp filter). Async-signal-safe. */
 int signal_send(pid_t tid);
 
+/* A full memory barrier in every running thread of this process (membarrier(2)); false where the kernel refuses. Async-signal-safe. */
+bool signal_barrier(void);
+
 /* Unblocks the signal in the calling thread. Async-signal-safe. */
 void signal_unblock(void);
 

@@ -49,6 +49,8 @@ static struct unstick_thread *take_record(pid_t tid, bool attached)
 	lock_drop(&registry_lock);
 	if (!thread && !(thread = publish_new()))
 		return NULL;
+	const struct unstick_outcome none = {.kind = UNSTICK_NONE, .tid = tid, .nr = -1, .fd = -1, .state = '?'};
+	outcome_store(&thread->outcome, &none);
 	atomic_store(&thread->refs, 1);
 	atomic_store(&thread->attached, attached);
 	atomic_store(&thread->ended, false);
@@ -69,9 +71,7 @@ struct unstick_thread *unstick_thread_unref(struct unstick_thread *thread)
 		return NULL;
 	lock_take(&registry_lock);
 	if (atomic_fetch_sub_explicit(&thread->refs, 1, memory_order_acq_rel) == 1) {
-		static const struct unstick_outcome none;
 		atomic_store(&thread->tid, 0);
-		outcome_store(&thread->outcome, &none);
 		thread->free_next = free_list;
 		free_list = thread;
 	}

@@ -124,19 +124,21 @@ static char state_of(pid_t pid)
 	return end ? end[2] : '?';
 }
 
+/* A signal on its way: pending and not blocked. */
 static bool has_pending(pid_t pid)
 {
 	char path[64], line[128];
-	uint64_t set;
-	bool pending = false;
+	uint64_t set, pending = 0, blocked = 0;
 	snprintf(path, sizeof path, "/proc/%d/task/%d/status", pid, pid);
 	FILE *file = fopen(path, "re");
 	while (file && fgets(line, sizeof line, file))
 		if (sscanf(line, "SigPnd: %lx", &set) == 1 || sscanf(line, "ShdPnd: %lx", &set) == 1)
-			pending |= set != 0;
+			pending |= set;
+		else if (sscanf(line, "SigBlk: %lx", &set) == 1)
+			blocked = set;
 	if (file)
 		fclose(file);
-	return pending;
+	return pending & ~blocked;
 }
 
 /* Asleep in a call, with nothing on its way to it: three looks running. */
