@@ -17,6 +17,7 @@
  *   Ownership    `ret` parameters are written only on success. *_unref(NULL) and *_free(NULL) do nothing and return NULL.
  *   Fork         the child has one thread, no scopes and no background thread; tokens keep their state. The library works in it.
  *                After vfork() only execve() and _exit() may be called, as ever.
+ *   Pointers     must point to something unless NULL is said to be allowed; NULL gives -EINVAL.
  *   Options      structures start with `size_t size` = sizeof; NULL means defaults; unknown flag bits give -EINVAL.
  *
  * unstick(7) has the concepts, the promises, and what cannot be freed; unstick_signals(7) has the signal.
@@ -105,10 +106,10 @@ int unstick_token_cancel(struct unstick_token *token);
  * 0; -EALREADY once fired; -ENOMEM or -EAGAIN when the background thread cannot be started. */
 UNSTICK_MUST_USE int unstick_token_set_deadline(struct unstick_token *token, unstick_time when);
 
-/* 0 while not fired, then -ECANCELED or -ETIMEDOUT for ever. Looks at the parents too. AS-safe. */
+/* 0 while not fired, then -ECANCELED or -ETIMEDOUT for ever. Looks at the parents too. AS-safe. NULL: -EINVAL. */
 int unstick_token_error(const struct unstick_token *token);
 
-/* Waits until the token has fired and every scope on it, or below it, has ended. 0; -ETIMEDOUT at `until`; -ECANCELED or -ETIMEDOUT
+/* Waits until the token has fired (not before) and every scope on it, or below it, has ended. 0; -ETIMEDOUT at `until`; -ECANCELED or -ETIMEDOUT
  * when a scope of the calling thread cuts the wait short; -EDEADLK when such a scope is the calling thread's own. */
 UNSTICK_MUST_USE int unstick_token_wait(struct unstick_token *token, unstick_time until);
 
@@ -130,7 +131,7 @@ struct unstick_scope {
 	uint64_t private_[16];
 };
 
-/* Until unstick_scope_end(), each blocking call of this thread comes out when the token fires or the deadline passes: own calls at
+/* `deadline` is a moment, not a span: unstick_after_ms(200), not 200000000, which is long past. Until unstick_scope_end(), each blocking call of this thread comes out when the token fires or the deadline passes: own calls at
  * once, foreign calls (any other code's) at the next look. Scopes nest; the earliest deadline and any fired token win. `token` may
  * be NULL; the caller keeps its reference while the scope is open. 0, also if it has fired already: the calls then fail.
  * -ENOMEM, -EAGAIN (no background thread), -ENOSYS (no signal to use), -EOVERFLOW (more than 16 scopes open): the scope is inert,
@@ -146,8 +147,9 @@ static inline void unstick_scope_start(struct unstick_scope *scope, struct unsti
 }
 
 /* Ends it, and what was begun inside it and not ended. -ECANCELED or -ETIMEDOUT if a call or check in it was cut short by it or by
- * one around it, else 0 (also in a forked child, or on a scope that has ended). Once it has returned, nothing of the scope can hit
- * the thread. Must be called by the thread that began it; by another: -EPERM. */
+ * one around it, else 0 (also when the time is over but nothing was cut short, and in a forked child). On a scope that has ended: the same
+ * once more. Once it has returned, nothing of the scope can hit the thread. Must be called by the thread that began it; by another:
+ * -EPERM. -EINVAL on a struct that was never begun. */
 UNSTICK_MUST_USE int unstick_scope_end(struct unstick_scope *scope);
 
 /* Foreign calls of this number are also cut short in this scope, though the table would leave them alone. 0; -EPERM for calls that
@@ -157,8 +159,8 @@ UNSTICK_MUST_USE int unstick_scope_allow(struct unstick_scope *scope, long nr);
 /* 0, or -ECANCELED or -ETIMEDOUT if a scope of this thread is fired: a checkpoint for loops that make no calls. A few nanoseconds. */
 UNSTICK_MUST_USE int unstick_check(void);
 
-/* Between them nothing outside can cut this thread short, for clean-up code; scopes begun inside work. They nest. Once begin
- * has returned nothing of the outer scopes can hit the thread. */
+/* Between them no scope outside can cut this thread short, for clean-up code; scopes begun inside work. They nest. Once begin
+ * has returned nothing of the outer scopes can hit the thread. unstick_thread_interrupt() is not held off. */
 void unstick_shield_begin(void);
 void unstick_shield_end(void);
 
@@ -268,6 +270,7 @@ int unstick_thread_outcome(const struct unstick_thread *thread, struct unstick_o
  * or -ETIMEDOUT, without a wait and with nothing done, once a scope of the thread has fired; what has been moved or made is always
  * reported instead. -EINTR is returned only when the kernel would have returned it without unstick: a signal handler of the program, or
  * for calls such as epoll_wait() a SIGSTOP and SIGCONT; never because of our signal.
+ * Interrupted by unstick_thread_interrupt(): -ECANCELED, of which unstick_scope_end() does not tell.
  * Timeouts of the calls themselves end them as ever. All AS-safe, outside scopes exactly the bare call. */
 UNSTICK_MUST_USE ssize_t unstick_read(int fd, void *buf, size_t n);
 UNSTICK_MUST_USE ssize_t unstick_readv(int fd, const struct iovec *iov, int count);

@@ -7,9 +7,11 @@
 #include "helpers.h"
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include "wake/thread.h"
 
@@ -42,15 +44,23 @@ static void lock_a_file(void)
 	cr_assert_eq(fcntl(holder, F_OFD_SETLK, &whole), 0);
 }
 
+/* Reached through an fd, so that no name is left behind whatever becomes of the test. */
+static void make_fifo(void)
+{
+	char dir[] = "/tmp/unstick-call-XXXXXX", name[40];
+	cr_assert_not_null(mkdtemp(dir));
+	snprintf(name, sizeof name, "%s/fifo", dir);
+	cr_assert_eq(mkfifo(name, 0600), 0);
+	snprintf(fifo_path, sizeof fifo_path, "/proc/self/fd/%d", open(name, O_PATH));
+	cr_assert(unlink(name) == 0 && rmdir(dir) == 0);
+}
+
 static void setup(void)
 {
 	static const char zeros[65536];
-	int half_fifo[2];
 	pipe_empty(empty);
 	pipe_full(full);
-	pipe_empty(half_fifo);
-	close(half_fifo[1]); /* opening the rest waits for a writer, as with a named one */
-	snprintf(fifo_path, sizeof fifo_path, "/proc/self/fd/%d", half_fifo[0]);
+	make_fifo();
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, silent), 0);
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, stuffed), 0);
 	while (send(stuffed[0], zeros, sizeof zeros, MSG_DONTWAIT) > 0)

@@ -181,6 +181,8 @@ static void unlink_child(struct unstick_token *token)
 
 int unstick_token_new(struct unstick_token **ret, struct unstick_token *parent)
 {
+	if (!ret)
+		return -EINVAL;
 	if (parent && parent->depth + 1 > TOKEN_MAX_DEPTH)
 		return -ELOOP;
 	limit_initialise();
@@ -242,20 +244,22 @@ struct unstick_token *unstick_token_unref(struct unstick_token *token)
 
 int unstick_token_cancel(struct unstick_token *token)
 {
+	if (!token)
+		return -EINVAL;
 	token_fire(token, -ECANCELED);
 	return 0;
 }
 
 int unstick_token_error(const struct unstick_token *token)
 {
-	return token_error((struct unstick_token *)(uintptr_t)token);
+	return token ? token_error((struct unstick_token *)(uintptr_t)token) : -EINVAL;
 }
 
 /* ---- deadlines */
 
 int unstick_token_set_deadline(struct unstick_token *token, unstick_time when)
 {
-	int error = alarm_start();
+	int error = token ? alarm_start() : -EINVAL;
 	if (error)
 		return error;
 	lock_take(&token_lock);
@@ -297,6 +301,8 @@ unstick_time token_scan(unstick_time now)
 
 int unstick_token_fd(struct unstick_token *token)
 {
+	if (!token)
+		return -EINVAL;
 	lock_take(&token_lock);
 	if (token->fd < 0) {
 		unsigned fired_already = token_error(token) ? 1 : 0;

@@ -84,7 +84,7 @@ unstick_time watch_scan(unstick_time now)
 
 int unstick_token_watch(struct unstick_token *token, struct unstick_watch **ret, void (*fn)(void *arg, int error), void *arg)
 {
-	int error = alarm_start();
+	int error = token && ret && fn ? alarm_start() : -EINVAL;
 	if (error)
 		return error;
 	struct unstick_watch *watch = malloc(sizeof *watch);

@@ -273,6 +273,8 @@ static void fill_slot(struct scope_slot *slot, struct unstick_scope *scope, stru
 int unstick_scope_begin(struct unstick_scope *scope, struct unstick_token *token, unstick_time deadline)
 {
 	int error = 0;
+	if (!scope)
+		return -EINVAL;
 	struct unstick_thread *self = thread_current ? thread_current : thread_attach(&error);
 	if (!self)
 		return inert(scope, error);
@@ -322,7 +324,7 @@ static void close_outcome(struct unstick_thread *self, int cut)
 	outcome_store(&self->outcome, &outcome);
 }
 
-static int end_open(struct unstick_thread *self, unsigned index)
+static int pop(struct unstick_thread *self, unsigned index)
 {
 	uint64_t before = disarm(self);
 	int cut = atomic_load_explicit(&self->slot[index].cut, memory_order_relaxed);
@@ -335,24 +337,34 @@ static int end_open(struct unstick_thread *self, unsigned index)
 	return cut;
 }
 
+static bool is_open(struct unstick_thread *self, const struct inside *in)
+{
+	return in->index < atomic_load_explicit(&self->depth, memory_order_relaxed) && self->slot[in->index].id == in->id;
+}
+
+static int end_begun(struct unstick_thread *self, const struct inside *in)
+{
+	if (is_open(self, in))
+		return pop(self, in->index);
+	/* Ended together with one around it: its slot tells still, unless a later scope has taken it. */
+	struct scope_slot *slot = &self->slot[in->index];
+	return slot->id == in->id ? atomic_load_explicit(&slot->cut, memory_order_relaxed) : 0;
+}
+
 int unstick_scope_end(struct unstick_scope *scope)
 {
-	struct inside *in = inside(scope);
-	if (in->cookie != cookie_of(scope))
-		return 0;
-	if (in->id == 0) {
-		in->cookie = 0;
+	struct inside *in = scope ? inside(scope) : NULL;
+	if (!in || in->cookie != cookie_of(scope))
+		return -EINVAL;
+	if (in->id == 0)
 		return in->error;
-	}
 	if (in->epoch != scope_fork_epoch)
 		return 0;
-	struct unstick_thread *self = thread_current;
-	if (self != in->thread)
+	if (thread_current != in->thread)
 		return -EPERM;
-	in->cookie = 0;
-	if (in->index >= atomic_load_explicit(&self->depth, memory_order_relaxed) || self->slot[in->index].id != in->id)
-		return 0;
-	return end_open(self, in->index);
+	int error = end_begun(in->thread, in);
+	inert(scope, error); /* ended again, it says the same */
+	return error;
 }
 
 void scope_drop_all(struct unstick_thread *self)
@@ -370,12 +382,10 @@ void scope_drop_all(struct unstick_thread *self)
 
 int unstick_scope_allow(struct unstick_scope *scope, long nr)
 {
-	struct inside *in = inside(scope);
+	struct inside *in = scope ? inside(scope) : NULL;
 	struct unstick_thread *self = thread_current;
 	const struct call *call = call_find(nr);
-	if (in->cookie != cookie_of(scope) || in->id == 0 || self != in->thread)
-		return -EINVAL;
-	if (in->index >= atomic_load_explicit(&self->depth, memory_order_relaxed) || self->slot[in->index].id != in->id)
+	if (!in || in->cookie != cookie_of(scope) || in->id == 0 || !self || self != in->thread || !is_open(self, in))
 		return -EINVAL;
 	if (nr < 0 || (call && (call->flags & CALL_NEVER)))
 		return -EPERM;

@@ -22,6 +22,8 @@
 #include "wake/poke.h"
 #include "wake/second_look.h"
 
+enum { MAX_OPTIONS_SIZE = 4096 };
+
 static _Atomic int chosen; /* 0 before initialisation */
 static _Atomic pid_t process;
 static struct lock initialise_lock;
@@ -157,16 +159,28 @@ int signal_initialise(void)
 	return error;
 }
 
+static int refuse(const struct unstick_options *options, const char *format, unsigned long value)
+{
+	char message[160];
+	snprintf(message, sizeof message, format, value);
+	if (options->size >= sizeof *options && options->size <= MAX_OPTIONS_SIZE && options->log)
+		options->log(options->log_arg, message);
+	return -EINVAL;
+}
+
 static int check(const struct unstick_options *options)
 {
 	const unsigned known = UNSTICK_KEEP_PROC_FD | UNSTICK_REALTIME | UNSTICK_ALTSTACK;
-	if (options->size < offsetof(struct unstick_options, log_arg) + sizeof options->log_arg || options->size > 4096)
-		return -EINVAL;
+	if (options->size < sizeof *options || options->size > MAX_OPTIONS_SIZE)
+		return refuse(options, "unstick_init: size %lu is not that of struct unstick_options: set it to sizeof", options->size);
 	for (size_t i = sizeof *options; i < options->size; i++) /* the tail that a newer header has must be zero */
 		if (((const unsigned char *)options)[i])
-			return -EINVAL;
-	if ((options->flags & ~known) || (options->signal && !can_be_used(options->signal)))
-		return -EINVAL;
+			return refuse(options, "unstick_init: the option at byte %lu is not known to this version of the library", i);
+	if (options->flags & ~known)
+		return refuse(options, "unstick_init: flag 0x%lx is not known to this version of the library", options->flags & ~known);
+	if (options->signal && !can_be_used(options->signal))
+		return refuse(options, "unstick_init: signal %lu cannot be used: take URG, USR1, USR2, IO, PWR, WINCH or a real-time one",
+		              (unsigned long)options->signal);
 	return 0;
 }
 

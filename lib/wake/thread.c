@@ -168,12 +168,14 @@ static struct unstick_thread *find_attached(pid_t tid)
 
 int unstick_thread_find(struct unstick_thread **ret, pid_t tid)
 {
-	uint64_t start_time;
+	uint64_t start_time = 0;
+	if (!ret)
+		return -EINVAL;
 	int error = tid <= 0 ? -ESRCH : task_start_time(0, tid, &start_time);
-	if (error == -ENOENT) /* no /proc: then the kernel says whether it is there */
-		error = (int)RAW_3(SYS_tgkill, RAW_0(SYS_getpid), tid, 0), start_time = 0;
+	if (error && error != -ESRCH) /* /proc does not tell: the kernel says whether it is there */
+		error = (int)RAW_3(SYS_tgkill, RAW_0(SYS_getpid), tid, 0);
 	if (error)
-		return error == -ENOENT ? -ESRCH : error;
+		return error;
 	struct unstick_thread *thread = find_attached(tid);
 	if (!thread) {
 		thread = take_record(tid, false);

@@ -26,6 +26,12 @@
 
 enum { TIMEOUT_S = 20 };
 
+#ifdef __SANITIZE_THREAD__
+enum { SANITIZED = 1 };
+#else
+enum { SANITIZED = 0 };
+#endif
+
 static _Atomic pid_t worker_tid;
 static struct unstick_token *token;
 static int silent[2];
@@ -293,13 +299,14 @@ static void handler_on_library(void)
 static const struct {
 	const char *name;
 	void (*run)(void);
+	bool in_place; /* needs handlers that run where the signal arrives: TSan puts them off until the call has returned */
 } cases[] = {
-        {"a wait for a child is given its error three times, then left, and the child is named", child_wait_is_not_spun},
-        {"D is not final: the call after it is freed", d_state_is_not_final},
-        {"a lock is left alone, the call after it is freed", lock_is_left_alone},
-        {"a handler (SA_RESTART) that lies on the own call cancels it", handler_on_own_call},
-        {"a handler (SA_RESTART) that lies on the foreign call cancels it", handler_on_foreign_call},
-        {"a handler that lies on the library, lock holder and all, cancels", handler_on_library},
+        {"a wait for a child is given its error three times, then left, and the child is named", child_wait_is_not_spun, true},
+        {"D is not final: the call after it is freed", d_state_is_not_final, true},
+        {"a lock is left alone, the call after it is freed", lock_is_left_alone, false},
+        {"a handler (SA_RESTART) that lies on the own call cancels it", handler_on_own_call, true},
+        {"a handler (SA_RESTART) that lies on the foreign call cancels it", handler_on_foreign_call, true},
+        {"a handler that lies on the library, lock holder and all, cancels", handler_on_library, false},
 };
 
 static bool in_time(pid_t pid, int *status)
@@ -323,6 +330,10 @@ int main(int argc, char **argv)
 		int status = 0;
 		if (only && only != (int)i + 1)
 			continue;
+		if (SANITIZED && cases[i].in_place) {
+			printf("ok %u - %s # SKIP TSan runs handlers after the call has returned\n", ++number, cases[i].name);
+			continue;
+		}
 		pid_t pid = fork();
 		if (pid == 0) {
 			prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -407,7 +407,9 @@ int main(int argc, char **argv)
 		return 2;
 	unsigned number = 0, failed = 0;
 	for (enum kind kind = OWN; kind < KINDS; kind++)
-		if (rounds[kind] > 0)
+		if (rounds[kind] > 0 && kind == FOREIGN && SANITIZED)
+			printf("ok %u - %s # SKIP TSan runs handlers after the call has returned: it keeps its EINTR\n", ++number, kind_names[kind]);
+		else if (rounds[kind] > 0)
 			failed += !run(++number, kind, rounds[kind], (unsigned)pairs);
 	printf("1..%u\n", number);
 	return failed != 0;
