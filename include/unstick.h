@@ -69,7 +69,7 @@ struct unstick_options {
 	unsigned flags; /* UNSTICK_KEEP_PROC_FD, ... */
 	int signal;     /* 0: chosen as unstick_signals(7) says; else this one */
 	/* Called with one line without newline when something happens that an operator should know. May be called on the library's
-	 * own thread, never in a signal handler. NULL: silence. */
+	 * own thread, never in a signal handler; it must not call the library. NULL: silence. */
 	void (*log)(void *arg, const char *message);
 	void *log_arg;
 };
@@ -136,7 +136,8 @@ struct unstick_scope {
  * be NULL; the caller keeps its reference while the scope is open. 0, also if it has fired already: the calls then fail.
  * -ENOMEM, -EAGAIN (no background thread), -ENOSYS (no signal to use), -EOVERFLOW (more than 16 scopes open): the scope is inert,
  * calls in it just run, unstick_scope_end() returns the same error.
- * A scope left by return, longjmp(), exception or pthread_exit() without an end is dropped by the next begin. */
+ * A scope left by return, longjmp(), exception or pthread_exit() without an end is dropped as soon as the library sees that its frame is
+ * gone: at the next begin or cut further up the stack, or once its memory has been used for something else. Better end it. */
 UNSTICK_MUST_USE int unstick_scope_begin(struct unstick_scope *scope, struct unstick_token *token, unstick_time deadline);
 
 /* The same for callers who look at the error at the end: unstick_scope_end() returns what begin would have. */

@@ -70,4 +70,10 @@ extern _Atomic unsigned signals_counted;
 /* Runs body() in a forked child, which returns 0 or the number of what was wrong; returns its exit status (1000 + signal if killed). */
 int in_child(int (*body)(void *arg), void *arg);
 
+#define assert_right_in_child(body, arg)                                                                                         \
+	do {                                                                                                                     \
+		int wrong_ = in_child((body), (arg));                                                                            \
+		cr_assert_eq(wrong_, 0, "in the child %s() found %d wrong", #body, wrong_);                                      \
+	} while (0)
+
 #endif

@@ -329,12 +329,13 @@ Test(interrupt, promise_5_the_truth_looping)
 	atomic_store(&run_on, true);
 	worker_start(&worker, pause_for_ever, NULL);
 	worker_wait_blocked(&worker, SYS_pause);
-	struct unstick_outcome outcome = interrupt(&worker, unstick_after_ms(60));
-	atomic_store(&run_on, false);
+	struct unstick_outcome outcome = interrupt(&worker, unstick_after_ms(10000));
 	worker_wait_blocked(&worker, SYS_pause);
+	atomic_store(&run_on, false);
 	pthread_kill(worker.thread, SIGUSR1);
 	worker_join(&worker);
 	assert_kind(outcome, UNSTICK_LOOPING);
+	cr_assert_eq(outcome.signals, 3, "the text says that it was ended three times");
 }
 
 /* The parent of a vfork child that has not exec'ed sleeps in state D. The child has a stack of its own and makes one read. */
@@ -418,6 +419,12 @@ Test(interrupt, promise_5_the_truth_stopped)
 	cr_assert(outcome.state == 't' || outcome.state == 'T');
 }
 
+static long read_once_then_other(void *arg)
+{
+	long first = read_once(arg), other = read_from(more[0]);
+	return other == 1 ? first : -EPROTO;
+}
+
 /* A process that has changed its user may not look into its own /proc files. */
 Test(interrupt, promise_5_the_truth_not_inspectable)
 {
@@ -426,10 +433,11 @@ Test(interrupt, promise_5_the_truth_not_inspectable)
 	if (geteuid() == 0)
 		cr_assert_eq(setresuid(65534, 65534, 65534), 0);
 	cr_assert_eq(prctl(PR_SET_DUMPABLE, 0), 0);
-	worker_start(&worker, read_once, NULL);
+	worker_start(&worker, read_once_then_other, NULL);
 	/* The state letter can be read still, and a pipe's reader sleeps in nothing but the read. */
 	wait_for(state_of(worker.tid) == 'S');
 	outcome = interrupt(&worker, unstick_after_ms(10000));
+	write_byte(more[1]);
 	cr_assert_eq(worker_join(&worker), -EINTR, "without a look no errno may be given");
 	assert_kind(outcome, UNSTICK_NOT_INSPECTABLE);
 	cr_assert(outcome.signals == 1 && outcome.error == 0);

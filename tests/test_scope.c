@@ -160,10 +160,11 @@ Test(scope, ending_the_outer_one_ends_those_inside)
 	begin(&outer, NULL, UNSTICK_NEVER);
 	begin(&middle, NULL, 0);
 	begin(&inner, NULL, 0);
-	cr_assert_eq(unstick_scope_end(&outer), 0);
+	cr_assert_eq(unstick_check(), -ETIMEDOUT);
+	cr_assert_eq(unstick_scope_end(&outer), 0, "nothing of its own was cut short");
 	cr_assert_eq(unstick_check(), 0);
-	cr_assert_eq(unstick_scope_end(&inner), 0, "it has ended");
-	cr_assert_eq(unstick_scope_end(&middle), 0);
+	cr_assert_eq(unstick_scope_end(&inner), -ETIMEDOUT, "it has ended, and tells what became of it");
+	cr_assert_eq(unstick_scope_end(&middle), -ETIMEDOUT);
 }
 
 /* ---- limits and misuse */
@@ -178,7 +179,7 @@ Test(scope, sixteen_can_be_open_and_one_more_is_inert)
 	write_byte(fds[1]);
 	cr_assert_eq(own_read(), 1);
 	cr_assert_eq(unstick_scope_end(&scope[16]), -EOVERFLOW);
-	cr_assert_eq(unstick_scope_end(&scope[16]), 0, "ended");
+	cr_assert_eq(unstick_scope_end(&scope[16]), -EOVERFLOW, "the same once more");
 	for (int i = 15; i >= 0; i--)
 		cr_assert_eq(unstick_scope_end(&scope[i]), 0);
 	begin(&scope[0], NULL, 0);
@@ -197,17 +198,20 @@ Test(scope, the_outer_ones_are_in_force_after_an_inert_one)
 	cr_assert_eq(own_read(), -ECANCELED);
 }
 
-Test(scope, end_of_what_is_not_open_is_nothing)
+Test(scope, end_of_what_was_never_begun_is_misuse_and_ended_twice_it_tells_the_same)
 {
 	struct unstick_scope never, twice, copy;
 	memset(&never, 0, sizeof never);
-	cr_assert_eq(unstick_scope_end(&never), 0);
+	cr_assert_eq(unstick_scope_end(&never), -EINVAL);
+	cr_assert_eq(unstick_scope_end(NULL), -EINVAL);
+	cr_assert_eq(unstick_scope_begin(NULL, NULL, 0), -EINVAL);
 	begin(&twice, NULL, 0);
 	copy = twice;
-	cr_assert_eq(unstick_scope_end(&copy), 0, "a copy is not the scope");
+	cr_assert_eq(unstick_scope_end(&copy), -EINVAL, "a copy is not the scope");
 	cr_assert_eq(unstick_check(), -ETIMEDOUT);
 	cr_assert_eq(unstick_scope_end(&twice), -ETIMEDOUT);
-	cr_assert_eq(unstick_scope_end(&twice), 0);
+	cr_assert_eq(unstick_scope_end(&twice), -ETIMEDOUT);
+	cr_assert_eq(unstick_check(), 0);
 }
 
 static long end_from_here(void *scope)

@@ -203,6 +203,51 @@ Test(thread, ending_with_an_open_scope_takes_it_along)
 	cr_assert_eq(unstick_token_wait(token, unstick_after_ms(10000)), 0);
 }
 
+static void exit_thread(int signal)
+{
+	(void)signal;
+	pthread_exit(NULL);
+}
+
+static void *read_until_exit(void *worker)
+{
+	struct unstick_scope scope;
+	char byte;
+	unstick_scope_start(&scope, NULL, UNSTICK_NEVER);
+	atomic_store(&((struct worker *)worker)->tid, own_tid());
+	return (void *)unstick_read(fds[0], &byte, 1);
+}
+
+static long foreign_read_in_scope(void *token)
+{
+	struct unstick_scope scope;
+	char byte;
+	unstick_scope_start(&scope, token, UNSTICK_NEVER);
+	ssize_t n = read(fds[0], &byte, 1);
+	long result = n < 0 ? -errno : n;
+	int error = unstick_scope_end(&scope);
+	return result == error ? result : -EPROTO;
+}
+
+/* The record of a thread that ended inside an own call must not say that its next thread is in one. */
+Test(thread, ending_inside_an_own_call_leaves_nothing_to_the_next_thread)
+{
+	struct sigaction action = {.sa_handler = exit_thread};
+	struct unstick_token *token = token_make(NULL);
+	struct worker worker = {.tid = 0};
+	cr_assert_eq(sigaction(SIGUSR1, &action, NULL), 0);
+	cr_assert_eq(pthread_create(&worker.thread, NULL, read_until_exit, &worker), 0);
+	wait_for(atomic_load(&worker.tid));
+	worker_wait_blocked(&worker, SYS_read);
+	cr_assert_eq(pthread_kill(worker.thread, SIGUSR1), 0);
+	cr_assert_eq(pthread_join(worker.thread, NULL), 0);
+	worker_start(&worker, foreign_read_in_scope, token);
+	worker_wait_blocked(&worker, SYS_read);
+	cr_assert_eq(records(), 1, "this test is about memory that is used again");
+	unstick_token_cancel(token);
+	cr_assert_eq(worker_join(&worker), -ECANCELED);
+}
+
 Test(thread, without_scopes_it_is_not_attached)
 {
 	struct unstick_token *token = token_make(NULL);

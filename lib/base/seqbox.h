@@ -28,6 +28,14 @@ static inline void seqbox_write(struct seqbox *box, const uint64_t *from, size_t
 	atomic_store_explicit(&box->sequence, n + 2, memory_order_release);
 }
 
+/* Empty, in a forked child: a write that was under way in the parent will never be finished here. */
+static inline void seqbox_reset(struct seqbox *box)
+{
+	for (size_t i = 0; i < SEQBOX_WORDS; i++)
+		atomic_store_explicit(&box->word[i], 0, memory_order_relaxed);
+	atomic_store_explicit(&box->sequence, 0, memory_order_release);
+}
+
 /* false: a write was under way; `to` is then worthless. */
 static inline bool seqbox_read(const struct seqbox *box, uint64_t *to, size_t words)
 {

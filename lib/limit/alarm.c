@@ -29,7 +29,7 @@ _Atomic unstick_time alarm_due = UNSTICK_NEVER;
 static struct lock start_lock; /* starting, adding sources */
 static alarm_scan *sources[MAX_SOURCES]; /* written under start_lock before source_count says so */
 static _Atomic unsigned source_count;
-static bool realtime;
+static _Atomic bool realtime;
 
 static _Atomic bool started;
 static _Atomic uint32_t rings;  /* the monitor sleeps on it */

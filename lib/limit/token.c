@@ -10,6 +10,7 @@
 #include "limit/token.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <fcntl.h>
 #include <sys/eventfd.h>
@@ -32,11 +33,18 @@ struct lock token_lock;
 static struct chunk *chunks;             /* under token_lock; never freed */
 static struct unstick_token *free_list;  /* under token_lock */
 static _Atomic(struct unstick_token *) fired; /* pushed by cancellers; each token at most once in its life */
-static void (*listener)(struct unstick_token *);
+static void (*_Atomic listener)(struct unstick_token *);
+_Atomic uint32_t token_events, token_waiters;
 
 void token_set_listener(void (*fn)(struct unstick_token *))
 {
-	listener = fn;
+	atomic_store(&listener, fn);
+}
+
+void token_tell_waiters(void)
+{
+	atomic_fetch_add(&token_events, 1);
+	futex_wake(&token_events, INT_MAX);
 }
 
 /* ---- the tree is told */
@@ -97,13 +105,20 @@ void token_unlock(void)
 	}
 }
 
-bool token_fire(struct unstick_token *token, int error)
+static bool mark(struct unstick_token *token, int error)
 {
 	int unfired = 0;
-	if (token_error(token) || !atomic_compare_exchange_strong(&token->error, &unfired, error))
-		return false;
-	if (listener)
-		listener(token);
+	return !token_error(token) && atomic_compare_exchange_strong(&token->error, &unfired, error);
+}
+
+/* Its error is stored, by us: now everybody is told. */
+static void announce(struct unstick_token *token)
+{
+	void (*listen)(struct unstick_token *) = atomic_load(&listener);
+	if (listen)
+		listen(token);
+	if (atomic_load(&token_waiters))
+		token_tell_waiters();
 	unstick_token_ref(token);
 	struct unstick_token *head = atomic_load(&fired);
 	do {
@@ -113,6 +128,13 @@ bool token_fire(struct unstick_token *token, int error)
 		tell_fired();
 		token_unlock();
 	}
+}
+
+bool token_fire(struct unstick_token *token, int error)
+{
+	if (!mark(token, error))
+		return false;
+	announce(token);
 	return true;
 }
 
@@ -283,6 +305,8 @@ unstick_time token_scan(unstick_time now)
 	lock_take(&token_lock);
 	while ((token = heap_first()) && token->deadline <= now) {
 		heap_remove(token);
+		if (!mark(token, -ETIMEDOUT)) /* under the lock: a later deadline comes before it or is refused */
+			continue;
 		token->batch_next = due;
 		due = unstick_token_ref(token);
 	}
@@ -291,10 +315,18 @@ unstick_time token_scan(unstick_time now)
 	while (due) {
 		token = due;
 		due = token->batch_next;
-		token_fire(token, -ETIMEDOUT);
+		announce(token);
 		unstick_token_unref(token);
 	}
 	return next;
+}
+
+bool token_has_deadlines(void)
+{
+	lock_take(&token_lock);
+	bool any = heap_first() != NULL;
+	token_unlock();
+	return any;
 }
 
 /* ---- the eventfd */
@@ -303,6 +335,8 @@ int unstick_token_fd(struct unstick_token *token)
 {
 	if (!token)
 		return -EINVAL;
+	if (token_has_deadlines()) /* in a forked child the monitor is to be started again */
+		(void)alarm_start();
 	lock_take(&token_lock);
 	if (token->fd < 0) {
 		unsigned fired_already = token_error(token) ? 1 : 0;

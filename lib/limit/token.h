@@ -52,6 +52,14 @@ bool token_fire(struct unstick_token *token, int error);
  * it finds and wakes whoever is bound to the token or to one below it. Set during initialisation. */
 void token_set_listener(void (*listener)(struct unstick_token *));
 
+/* What unstick_token_wait() sleeps on: bumped when a token has fired, and by token_tell_waiters() when something that a token held has
+ * ended. Whoever ends something: store that (seq_cst), then load token_waiters; the waiter adds to token_waiters, then looks. */
+extern _Atomic uint32_t token_events, token_waiters;
+void token_tell_waiters(void);
+
+/* Is there a deadline for the monitor to see to? */
+bool token_has_deadlines(void);
+
 /* alarm source: fires tokens whose deadline has passed. */
 alarm_scan token_scan;
 

@@ -21,9 +21,13 @@ static long interrupted(struct unstick_thread *self, long result)
 	atomic_store_explicit(&self->resume, 0, memory_order_relaxed);
 	if (thread_state(self) & STATE_FIRED) {
 		int error = scope_cut(self);
-		return error ? error : CALL_AGAIN;
+		if (error)
+			return error;
+		ours = true;
 	}
-	return ours || result == ARCH_CUT ? CALL_AGAIN : result;
+	if (result == ARCH_CUT)
+		return CALL_NOT_MADE;
+	return ours ? CALL_AGAIN : result;
 }
 
 long call_once(struct unstick_thread *self, long nr, long a, long b, long c, long d, long e, long f)
@@ -31,6 +35,8 @@ long call_once(struct unstick_thread *self, long nr, long a, long b, long c, lon
 	/* In a handler on top of another own call, that call's marker must be there again when we return to it. */
 	uint64_t below = atomic_load_explicit(&self->window.marker, memory_order_relaxed);
 	uint64_t below_sp = atomic_load_explicit(&self->window.marker_sp, memory_order_relaxed);
+	if (below && !thread_own_call_exists(self, (uintptr_t)__builtin_frame_address(0)))
+		below = 0; /* left by a longjmp */
 	long result = arch_window(&self->window, nr, a, b, c, d, e, f);
 	if (below) {
 		atomic_store_explicit(&self->window.marker_sp, below_sp, memory_order_relaxed);
@@ -49,7 +55,7 @@ long call_make(long nr, long a, long b, long c, long d, long e, long f)
 		return raw_syscall(nr, a, b, c, d, e, f);
 	do {
 		result = call_once(self, nr, a, b, c, d, e, f);
-	} while (result == CALL_AGAIN);
+	} while (call_is_again(result));
 	return result;
 }
 
@@ -125,12 +131,14 @@ int unstick_connect(int fd, const struct sockaddr *addr, socklen_t addr_len)
 	struct unstick_thread *self = call_scope();
 	if (!self)
 		return (int)RAW_3(SYS_connect, fd, addr, addr_len);
-	long result = call_once(self, SYS_connect, fd, (long)addr, (long)addr_len, 0, 0, 0);
-	while (result == CALL_AGAIN) {
+	bool under_way = false;
+	long result;
+	do {
 		result = call_once(self, SYS_connect, fd, (long)addr, (long)addr_len, 0, 0, 0);
-		if (result == -EISCONN)
+		if (result == -EISCONN && under_way)
 			result = 0;
-	}
+		under_way |= result == CALL_AGAIN;
+	} while (call_is_again(result));
 	return (int)result;
 }
 

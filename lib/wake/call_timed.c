@@ -40,7 +40,7 @@ static const struct timespec *span_until(unstick_time end, struct timespec *span
 {
 	if (end == UNSTICK_NEVER)
 		return NULL;
-	*span = time_to_timespec(end - unstick_now());
+	*span = time_to_timespec(time_add(end, -unstick_now()));
 	return span;
 }
 
@@ -75,7 +75,7 @@ static int poll_in_scope(struct unstick_thread *self, struct pollfd *fds, nfds_t
 		result = call_once(self, SYS_ppoll, (long)fds, (long)count, (long)timeout, (long)mask, KERNEL_SIGSET_SIZE, 0);
 		if (result == 0)
 			result = timed_out(&limits);
-	} while (result == CALL_AGAIN);
+	} while (call_is_again(result));
 	return (int)result;
 }
 
@@ -119,12 +119,12 @@ static int select_in_scope(struct unstick_thread *self, int nfds, fd_set *sets[3
 		result = select_once(self, nfds, sets, span_until(limits.end, &span));
 		if (result == 0)
 			result = timed_out(&limits);
-		if (result != CALL_AGAIN && result >= 0)
+		if (result >= 0)
 			return (int)result;
 		for (int i = 0; i < 3; i++) /* on an error the sets are as they were given: select(2) */
 			if (sets[i])
 				*sets[i] = before[i];
-		if (result != CALL_AGAIN)
+		if (!call_is_again(result))
 			return (int)result;
 	}
 }
@@ -150,7 +150,7 @@ static int milliseconds_until(unstick_time end)
 {
 	if (end == UNSTICK_NEVER)
 		return -1;
-	int64_t ns = end - unstick_now();
+	int64_t ns = time_add(end, -unstick_now());
 	if (ns <= 0)
 		return 0;
 	int64_t ms = (ns - 1) / TIME_NS_PER_MS + 1;
@@ -169,7 +169,7 @@ int unstick_epoll_wait(int epfd, struct epoll_event *events, int max, int timeou
 		result = call_once(self, SYS_epoll_pwait, epfd, (long)events, max, milliseconds_until(limits.end), 0, KERNEL_SIGSET_SIZE);
 		if (result == 0)
 			result = timed_out(&limits);
-	} while (result == CALL_AGAIN);
+	} while (call_is_again(result));
 	return (int)result;
 }
 
@@ -184,9 +184,9 @@ static int sleep_in_scope(struct unstick_thread *self, unstick_time own, struct 
 		result = call_once(self, SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, (long)&when, 0, 0, 0);
 		if (result == 0)
 			result = timed_out(&limits);
-	} while (result == CALL_AGAIN);
+	} while (call_is_again(result));
 	if (remaining && (result == -EINTR || result == -ECANCELED || result == -ETIMEDOUT))
-		*remaining = time_to_timespec(own - unstick_now());
+		*remaining = time_to_timespec(time_add(own, -unstick_now()));
 	return (int)result;
 }
 
@@ -206,15 +206,17 @@ static int sleep_on_clock(struct unstick_thread *self, clockid_t clock, int flag
 	struct timespec now, end = *when;
 	bool relative = !(flags & TIMER_ABSTIME);
 	if (relative) {
-		if (clock_gettime(clock, &now))
-			return -EINVAL;
+		long error = RAW_2(SYS_clock_gettime, clock, &now);
+		if (error)
+			return (int)error;
 		end = time_to_timespec(time_add(time_from_timespec(&now), time_from_timespec(when)));
 	}
 	long result;
 	do {
 		result = call_once(self, SYS_clock_nanosleep, clock, flags | TIMER_ABSTIME, (long)&end, 0, 0, 0);
-	} while (result == CALL_AGAIN);
-	if (relative && remaining && (result == -EINTR || result == -ECANCELED || result == -ETIMEDOUT) && clock_gettime(clock, &now) == 0)
+	} while (call_is_again(result));
+	if (relative && remaining && (result == -EINTR || result == -ECANCELED || result == -ETIMEDOUT) &&
+	    RAW_2(SYS_clock_gettime, clock, &now) == 0)
 		*remaining = time_to_timespec(time_from_timespec(&end) - time_from_timespec(&now));
 	return (int)result;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * What happens when the wake signal arrives. All signals are masked meanwhile, so on this thread nothing runs on top of it; it takes no
- * lock, allocates nothing, makes at most two system calls, and leaves errno as it was.
+ * lock, allocates nothing, sleeps in no system call, and leaves errno as it was.
  *
  * It has interrupted one of:
  *   the window before the call     fired: move the pc to the cut exit. The call was not made and will not be.
@@ -54,11 +54,9 @@ static bool in_window(uintptr_t pc)
 /* An own call lies under the interrupted code, unless a longjmp has left its frame behind. */
 static bool lies_on_own_call(struct unstick_thread *self, const ucontext_t *context)
 {
-	uintptr_t sp = arch_sp(context);
-	uintptr_t call_sp = atomic_load_explicit(&self->window.marker_sp, memory_order_relaxed);
 	if (!atomic_load_explicit(&self->window.marker, memory_order_relaxed))
 		return false;
-	if (!thread_on_own_stack(self, sp) || !thread_on_own_stack(self, call_sp) || sp <= call_sp)
+	if (thread_own_call_exists(self, arch_sp(context)))
 		return true;
 	atomic_store_explicit(&self->window.marker, 0, memory_order_relaxed);
 	return false;
@@ -108,6 +106,8 @@ static void serve_scope(struct unstick_thread *self, ucontext_t *context)
 	if (in_window(pc)) {
 		if (fired)
 			arch_set_pc(context, (uintptr_t)arch_window_cut);
+	} else if (pc == (uintptr_t)arch_window_cut) {
+		return; /* an earlier signal has moved it here */
 	} else if (pc == (uintptr_t)arch_window_after) {
 		if (!fired && arch_result(context) == -EINTR)
 			atomic_store_explicit(&self->resume, 1, memory_order_relaxed);
@@ -119,26 +119,20 @@ static void serve_scope(struct unstick_thread *self, ucontext_t *context)
 	}
 }
 
-static bool is_ours(const siginfo_t *info)
-{
-	return info->si_code == SI_TKILL && info->si_pid == signal_process();
-}
-
 void handler_run(int signal, siginfo_t *info, void *raw)
 {
 	int saved_errno = errno;
 	ucontext_t *context = raw;
 	struct unstick_thread *self = thread_current;
 	(void)signal;
+	(void)info;
 	if (self) {
 		atomic_store(&self->inflight, 0); /* first: a poke that comes from here on is seen by scope_end */
 		atomic_store_explicit(&self->deferred, 0, memory_order_relaxed);
 	}
-	bool ours = is_ours(info);
-	bool applied = ours && atomic_load(&handler_desk_used) && serve_desk(context);
-	if (self && !applied) {
+	/* Whoever sent it: ours may have merged with somebody else's, and without a ticket or a fired scope nothing is changed. */
+	bool applied = atomic_load(&handler_desk_used) && serve_desk(context);
+	if (self && !applied)
 		serve_scope(self, context);
-		atomic_fetch_add_explicit(&self->ticket.runs, 1, memory_order_release);
-	}
 	errno = saved_errno;
 }

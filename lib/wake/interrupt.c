@@ -23,6 +23,8 @@
 
 static const unstick_time FIRST_GAP = 1 * TIME_NS_PER_MS, LAST_GAP = 50 * TIME_NS_PER_MS;
 
+enum { RUNNING_LOOKS = 3 };
+
 static struct lock desk_lock;
 static _Atomic uint32_t desk_freed; /* waiters for a desk sleep on it */
 
@@ -39,6 +41,7 @@ struct attempt_on {
 	bool given_eintr;       /* the ticket only asked for the kernel's EINTR */
 	bool plain;             /* the last signal went without a ticket: its EINTR is all */
 	bool event_loop;
+	unsigned running_looks;
 };
 
 /* ---- desks */
@@ -91,8 +94,10 @@ void interrupt_after_fork(void)
 {
 	desk_lock.word = 0;
 	atomic_store(&handler_desk_used, 0);
-	for (unsigned i = 0; i < HANDLER_DESK_SIZE; i++)
+	for (unsigned i = 0; i < HANDLER_DESK_SIZE; i++) {
 		atomic_store(&handler_desk[i].tid, 0);
+		seqbox_reset(&handler_desk[i].ticket.box);
+	}
 }
 
 /* ---- looking */
@@ -219,8 +224,8 @@ static bool round_blocked(struct attempt_on *on, const struct task_call *call)
 
 static bool round_running(struct attempt_on *on)
 {
-	if (on->first.nr == -2)
-		return finish(on, UNSTICK_NOT_BLOCKED);
+	if (on->first.nr == -2) /* computing, or only between two calls: one look does not tell */
+		return ++on->running_looks < RUNNING_LOOKS ? keep_looking(on, UNSTICK_NOT_BLOCKED) : finish(on, UNSTICK_NOT_BLOCKED);
 	/* On its way to the handler, which needs the ticket; unless a sigwait() has taken the signal, which needs it to be blocked. */
 	if (on->outcome->signals && !is_answered(on) && task_blocks_signal(0, on->tid, unstick_signal()) != 1)
 		return keep_looking(on, UNSTICK_WOKEN);

@@ -291,9 +291,12 @@ static bool has_scope_on(const struct unstick_thread *thread, const struct unsti
 	return false;
 }
 
+/* All signals are masked meanwhile: a handler of the program on top of a poker would hold up the scope_end of the thread that is poked,
+ * and for ever if that is the poker's own thread and the handler begins a scope. */
 void poke_token(struct unstick_token *token)
 {
 	bool any = false, progress;
+	uint64_t before = signal_mask_all();
 	for (struct unstick_thread *thread = atomic_load(&thread_registry); thread; thread = thread->next) {
 		uint64_t state = thread_state(thread);
 		/* The slots were read under `state`: if they have changed since, the compare-and-swap fails, and the begin that changed them
@@ -303,7 +306,7 @@ void poke_token(struct unstick_token *token)
 			any = true;
 		}
 	}
+	signal_mask_restore(before);
 	if (any)
 		alarm_ring(); /* for the second looks */
-	scope_tell_ended(); /* for those in unstick_token_wait() */
 }

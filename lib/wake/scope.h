@@ -21,10 +21,6 @@ bool scope_all_dead(const struct unstick_thread *self, uintptr_t sp);
 /* The thread ends: disarms, drains, forgets all scopes. */
 void scope_drop_all(struct unstick_thread *self);
 
-/* Threads in unstick_token_wait() sleep on it; bumped when a token has fired, and when a fired scope has ended. */
-void scope_tell_ended(void);
-extern _Atomic uint32_t scope_ended, scope_waiters;
-
 /* Counts forks; a scope that was begun before one ends as nothing. */
 extern unsigned scope_fork_epoch;
 

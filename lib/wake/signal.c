@@ -112,6 +112,12 @@ static int from_environment(void)
 
 /* ---- installing */
 
+/* The pid that signals are sent with: kept, so that sending asks for nothing. */
+static void note_process(void)
+{
+	atomic_store_explicit(&process, (pid_t)RAW_0(SYS_getpid), memory_order_relaxed);
+}
+
 static int install(int signal)
 {
 	/* All signals masked inside: the handler is the only code between the kernel and the interrupted call. No SA_RESTART: that is what
@@ -122,7 +128,7 @@ static int install(int signal)
 	sigfillset(&action.sa_mask);
 	if (sigaction(signal, &action, NULL))
 		return -ENOSYS;
-	signal_after_fork();
+	note_process();
 	return 0;
 }
 
@@ -206,24 +212,20 @@ int unstick_init(const struct unstick_options *options)
 
 void signal_after_fork(void)
 {
-	atomic_store_explicit(&process, (pid_t)RAW_0(SYS_getpid), memory_order_relaxed);
-}
-
-pid_t signal_process(void)
-{
-	return atomic_load_explicit(&process, memory_order_relaxed);
+	initialise_lock.word = 0;
+	note_process();
 }
 
 int signal_send(pid_t tid)
 {
-	pid_t pid = signal_process();
+	pid_t pid = atomic_load_explicit(&process, memory_order_relaxed);
 	int signal = unstick_signal();
 	long result = RAW_3(SYS_tgkill, pid, tid, signal);
 	if (result == -EPERM || result == -ENOSYS) { /* a seccomp filter without tgkill */
 		siginfo_t info;
 		memset(&info, 0, sizeof info);
 		info.si_signo = signal;
-		info.si_code = SI_TKILL;
+		info.si_code = SI_QUEUE; /* SI_TKILL is allowed to the main thread only: kernel/signal.c, do_rt_tgsigqueueinfo() */
 		info.si_pid = pid;
 		result = RAW_4(SYS_rt_tgsigqueueinfo, pid, tid, signal, &info);
 	}
@@ -233,6 +235,19 @@ int signal_send(pid_t tid)
 bool signal_barrier(void)
 {
 	return RAW_2(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0) == 0;
+}
+
+uint64_t signal_mask_all(void)
+{
+	const uint64_t all = ~UINT64_C(0);
+	uint64_t before = 0;
+	RAW_4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
+	return before;
+}
+
+void signal_mask_restore(uint64_t mask)
+{
+	RAW_4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof mask);
 }
 
 void signal_unblock(void)

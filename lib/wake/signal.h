@@ -6,6 +6,7 @@
 #define UNSTICK_WAKE_SIGNAL_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* Chooses and installs, starts nothing. Idempotent, thread-safe. 0; -ENOSYS: no signal can be used. Not async-signal-safe. */
@@ -20,14 +21,16 @@ int signal_send(pid_t tid);
 /* A full memory barrier in every running thread of this process (membarrier(2)); false where the kernel refuses. Async-signal-safe. */
 bool signal_barrier(void);
 
+/* Blocks all signals in the calling thread; returns the mask as it was. Async-signal-safe. */
+uint64_t signal_mask_all(void);
+void signal_mask_restore(uint64_t mask);
+
 /* Unblocks the signal in the calling thread. Async-signal-safe. */
 void signal_unblock(void);
 
 /* Somebody else's handler in place of ours: its address ((void *)0 = SIG_DFL, 1 = SIG_IGN), with *replaced = true. Async-signal-safe. */
 const void *signal_handler_found(bool *replaced);
 
-/* The pid that our signals come from; kept, because the handler must not ask each time. */
-pid_t signal_process(void);
 void signal_after_fork(void);
 
 #endif

@@ -51,6 +51,10 @@ static struct unstick_thread *take_record(pid_t tid, bool attached)
 		return NULL;
 	const struct unstick_outcome none = {.kind = UNSTICK_NONE, .tid = tid, .nr = -1, .fd = -1, .state = '?'};
 	outcome_store(&thread->outcome, &none);
+	atomic_store(&thread->window.marker, 0); /* its last thread may have ended inside an own call */
+	atomic_store(&thread->inflight, 0);
+	atomic_store(&thread->resume, 0);
+	atomic_store(&thread->deferred, 0);
 	atomic_store(&thread->refs, 1);
 	atomic_store(&thread->attached, attached);
 	atomic_store(&thread->ended, false);
@@ -65,12 +69,20 @@ struct unstick_thread *unstick_thread_ref(struct unstick_thread *thread)
 	return thread;
 }
 
+static void close_call_fd(struct unstick_thread *thread)
+{
+	int fd = atomic_exchange(&thread->call_fd, -1);
+	if (fd >= 0)
+		RAW_1(SYS_close, fd);
+}
+
 struct unstick_thread *unstick_thread_unref(struct unstick_thread *thread)
 {
 	if (!thread)
 		return NULL;
 	lock_take(&registry_lock);
 	if (atomic_fetch_sub_explicit(&thread->refs, 1, memory_order_acq_rel) == 1) {
+		close_call_fd(thread); /* not before: an interrupter with a handle may be reading it */
 		atomic_store(&thread->tid, 0);
 		thread->free_next = free_list;
 		free_list = thread;
@@ -85,9 +97,6 @@ static void detach(void *record)
 {
 	struct unstick_thread *self = record;
 	scope_drop_all(self);
-	int fd = atomic_exchange(&self->call_fd, -1);
-	if (fd >= 0)
-		RAW_1(SYS_close, fd);
 	thread_current = NULL;
 	atomic_store(&self->ended, true);
 	atomic_store(&self->attached, false);
@@ -131,8 +140,6 @@ static struct unstick_thread *attach(int *error)
 	find_stack(self);
 	if (signal_keeps_proc_fd())
 		atomic_store(&self->call_fd, task_open_call(atomic_load(&self->tid)));
-	atomic_store(&self->resume, 0);
-	atomic_store(&self->deferred, 0);
 	thread_current = self;
 	return self;
 }
@@ -145,6 +152,15 @@ struct unstick_thread *thread_attach(int *error)
 	if (*error)
 		return NULL;
 	return thread_current ? thread_current : attach(error);
+}
+
+/* No ASan: the place may be in a dead frame, which is the question. */
+__attribute__((no_sanitize("address"))) bool thread_own_call_exists(const struct unstick_thread *self, uintptr_t sp)
+{
+	uintptr_t call_sp = atomic_load_explicit(&self->window.marker_sp, memory_order_relaxed);
+	if (!thread_on_own_stack(self, sp) || !thread_on_own_stack(self, call_sp))
+		return true; /* an alternate stack: nothing can be told */
+	return sp <= call_sp && *(const uintptr_t *)call_sp == (uintptr_t)&self->window;
 }
 
 /* ---- handles */
@@ -221,9 +237,9 @@ void thread_after_fork_child(void)
 		atomic_store(&thread->depth, 0);
 		atomic_store(&thread->base, 0);
 		memset(thread->shields, 0, sizeof thread->shields);
-		int fd = atomic_exchange(&thread->call_fd, -1);
-		if (fd >= 0)
-			RAW_1(SYS_close, fd);
+		seqbox_reset(&thread->ticket.box); /* a writer may have been forked away from */
+		seqbox_reset(&thread->outcome);
+		close_call_fd(thread);
 		atomic_store(&thread->ended, true);
 		bool held = atomic_exchange(&thread->attached, false);
 		if (held && atomic_fetch_sub(&thread->refs, 1) == 1) {

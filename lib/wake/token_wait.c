@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
  * unstick_token_wait(): until the token has fired and all the scopes it holds have ended. Itself an own call: a scope of the waiter cuts
- * it short. Sleeps on a counter that every end of a fired scope bumps, and on the token's own firing.
+ * it short. Sleeps on a counter that every end of a scope bumps while somebody waits, and every firing.
  */
 #include <errno.h>
 #include <linux/futex.h>
 
 #include "wake/call.h"
-#include "wake/scope.h"
 
 enum held { HELD_NOT, HELD_BY_OTHERS, HELD_BY_SELF };
 
-/* A slot that changes under us belongs to a begin that sees the fired token, or to an end that bumps the counter. */
+/* A slot that changes under us belongs to a begin that sees the fired token, or to an end that lowers the depth (seq_cst) and then finds
+ * us among the waiters. */
 static enum held who_holds(const struct unstick_token *token)
 {
 	enum held held = HELD_NOT;
@@ -34,14 +34,14 @@ static long sleep_on(uint32_t seen, unstick_time until)
 	const struct timespec *timeout = until == UNSTICK_NEVER ? NULL : &when;
 	const long op = FUTEX_WAIT_BITSET_PRIVATE, any = (long)FUTEX_BITSET_MATCH_ANY;
 	if (!self)
-		return RAW_6(SYS_futex, &scope_ended, op, seen, timeout, NULL, any);
-	return call_once(self, SYS_futex, (long)&scope_ended, op, (long)seen, (long)timeout, 0, any);
+		return RAW_6(SYS_futex, &token_events, op, seen, timeout, NULL, any);
+	return call_once(self, SYS_futex, (long)&token_events, op, (long)seen, (long)timeout, 0, any);
 }
 
 static int wait_until(struct unstick_token *token, unstick_time until)
 {
 	for (;;) {
-		uint32_t seen = atomic_load(&scope_ended);
+		uint32_t seen = atomic_load(&token_events);
 		enum held held = who_holds(token);
 		if (held == HELD_BY_SELF)
 			return -EDEADLK;
@@ -59,8 +59,10 @@ int unstick_token_wait(struct unstick_token *token, unstick_time until)
 {
 	if (!token)
 		return -EINVAL;
-	atomic_fetch_add(&scope_waiters, 1);
+	if (token_has_deadlines()) /* in a forked child the monitor is to be started again */
+		(void)alarm_start();
+	atomic_fetch_add(&token_waiters, 1);
 	int error = wait_until(token, until);
-	atomic_fetch_sub(&scope_waiters, 1);
+	atomic_fetch_sub(&token_waiters, 1);
 	return error;
 }

@@ -21,14 +21,16 @@ arch_window:
 	pushq	%rbx
 	.cfi_adjust_cfa_offset 8
 	.cfi_rel_offset rbx, 0
+	pushq	%rdi			/* the cookie that marker_sp points to */
+	.cfi_adjust_cfa_offset 8
 	movq	%rdi, %rbx
 	movq	%rsi, %rax
 	movq	%rdx, %rdi
 	movq	%rcx, %rsi
 	movq	%r8, %rdx
 	movq	%r9, %r10
-	movq	16(%rsp), %r8
-	movq	24(%rsp), %r9
+	movq	24(%rsp), %r8
+	movq	32(%rsp), %r9
 	leaq	1(%rax), %rcx
 	shlq	$32, %rcx
 	movl	%edi, %r11d
@@ -42,15 +44,21 @@ arch_window_syscall:
 	syscall
 arch_window_after:
 	movq	$0, MARKER(%rbx)
-	popq	%rbx
+	movq	$0, (%rsp)
+	popq	%rcx
 	.cfi_remember_state
+	.cfi_adjust_cfa_offset -8
+	popq	%rbx
 	.cfi_adjust_cfa_offset -8
 	.cfi_restore rbx
 	ret
 	.cfi_restore_state
 arch_window_cut:
 	movq	$0, MARKER(%rbx)
+	movq	$0, (%rsp)
 	movabsq	$0x8000000000000000, %rax
+	popq	%rcx
+	.cfi_adjust_cfa_offset -8
 	popq	%rbx
 	.cfi_adjust_cfa_offset -8
 	.cfi_restore rbx
