@@ -59,9 +59,11 @@ unstick_time unstick_after_ms(int64_t ms);
 /* ---- Process-wide settings -------------------------------------------------------------------------------------------- */
 
 enum {
-	UNSTICK_KEEP_PROC_FD = 1u << 0, /* keep one /proc fd an attached thread: foreign calls are looked at faster, and still after setuid() */
-	UNSTICK_REALTIME = 1u << 1,     /* the background thread asks for SCHED_FIFO: more punctual deadlines on a busy machine */
-	UNSTICK_ALTSTACK = 1u << 2,     /* install the handler with SA_ONSTACK; every alternate stack must have AT_MINSIGSTKSZ + 4096 bytes */
+	UNSTICK_KEEP_PROC_FD =
+	        1u << 0, /* keep one /proc fd an attached thread: foreign calls are looked at faster, and still after setuid() */
+	UNSTICK_REALTIME = 1u << 1, /* the background thread asks for SCHED_FIFO: more punctual deadlines on a busy machine */
+	UNSTICK_ALTSTACK =
+	        1u << 2, /* install the handler with SA_ONSTACK; every alternate stack must have AT_MINSIGSTKSZ + 4096 bytes */
 };
 
 struct unstick_options {
@@ -174,8 +176,8 @@ static inline void unstick_scope_cleanup_(struct unstick_scope *scope)
 	int shown_already = unstick_scope_end(scope);
 	(void)shown_already;
 }
-#define UNSTICK_SCOPE(name, token, deadline)                                                                                     \
-	struct unstick_scope name __attribute__((cleanup(unstick_scope_cleanup_)));                                              \
+#define UNSTICK_SCOPE(name, token, deadline)                                        \
+	struct unstick_scope name __attribute__((cleanup(unstick_scope_cleanup_))); \
 	unstick_scope_start(&name, (token), (deadline))
 #endif
 
@@ -185,33 +187,33 @@ struct unstick_thread;
 
 /* What became of an attempt to free a thread. */
 enum unstick_kind {
-	UNSTICK_NONE = 0,           /* no attempt was made */
-	UNSTICK_WOKEN,              /* the call ended because of us */
-	UNSTICK_FINISHED_FIRST,     /* the call ended by itself */
-	UNSTICK_NOT_BLOCKED,        /* it was computing, not in a call */
-	UNSTICK_LOCK,               /* futex: only the lock's owner, or who waits to signal it, can free it */
-	UNSTICK_EVENT_LOOP,         /* an event loop's wait (outside a scope): got at most EINTR */
-	UNSTICK_UNINTERRUPTIBLE,    /* no signal can end this call, or a signal would make it worse */
-	UNSTICK_SIGNAL_BLOCKED,     /* the thread blocks our signal */
-	UNSTICK_HANDLER_REPLACED,   /* somebody else's handler is in place of ours */
-	UNSTICK_STOPPED,            /* stopped by SIGSTOP, a tracer or a freezer */
-	UNSTICK_LOOPING,            /* the same call was ended three times and made again */
-	UNSTICK_NOT_INSPECTABLE,    /* /proc does not tell: the signal was sent, no errno was given */
-	UNSTICK_GONE,               /* the thread has ended */
-	UNSTICK_LEFT_ALONE,         /* the call must not be cut short (close, fsync, a regular file, ...) */
+	UNSTICK_NONE = 0,         /* no attempt was made */
+	UNSTICK_WOKEN,            /* the call ended because of us */
+	UNSTICK_FINISHED_FIRST,   /* the call ended by itself */
+	UNSTICK_NOT_BLOCKED,      /* it was computing, not in a call */
+	UNSTICK_LOCK,             /* futex: only the lock's owner, or who waits to signal it, can free it */
+	UNSTICK_EVENT_LOOP,       /* an event loop's wait (outside a scope): got at most EINTR */
+	UNSTICK_UNINTERRUPTIBLE,  /* no signal can end this call, or a signal would make it worse */
+	UNSTICK_SIGNAL_BLOCKED,   /* the thread blocks our signal */
+	UNSTICK_HANDLER_REPLACED, /* somebody else's handler is in place of ours */
+	UNSTICK_STOPPED,          /* stopped by SIGSTOP, a tracer or a freezer */
+	UNSTICK_LOOPING,          /* the same call was ended three times and made again */
+	UNSTICK_NOT_INSPECTABLE,  /* /proc does not tell: the signal was sent, no errno was given */
+	UNSTICK_GONE,             /* the thread has ended */
+	UNSTICK_LEFT_ALONE,       /* the call must not be cut short (close, fsync, a regular file, ...) */
 };
 
 struct unstick_outcome {
-	int kind;         /* enum unstick_kind */
-	int error;        /* the errno that the call was given, negative; 0: none */
+	int kind;  /* enum unstick_kind */
+	int error; /* the errno that the call was given, negative; 0: none */
 	pid_t tid;
-	pid_t child;      /* for wait4, waitid: the child that was waited for and lives on; else 0 */
-	long nr;          /* system call; -1: in none, or unknown */
-	int fd;           /* its fd argument; -1: none */
-	char state;       /* state letter of proc_pid_stat(5); '?' unknown */
-	char wait[39];    /* kernel function it waits in, "" unknown */
-	unsigned signals; /* sent by this attempt */
-	int64_t ns;       /* from the attempt's begin to this outcome */
+	pid_t child;         /* for wait4, waitid: the child that was waited for and lives on; else 0 */
+	long nr;             /* system call; -1: in none, or unknown */
+	int fd;              /* its fd argument; -1: none */
+	char state;          /* state letter of proc_pid_stat(5); '?' unknown */
+	char wait[39];       /* kernel function it waits in, "" unknown */
+	unsigned signals;    /* sent by this attempt */
+	int64_t ns;          /* from the attempt's begin to this outcome */
 	const void *handler; /* handler_replaced: the handler found; else NULL */
 	uint64_t reserved[8];
 };
@@ -226,19 +228,19 @@ const char *unstick_kind_name(int kind);
 /* What a thread is doing. */
 struct unstick_report {
 	pid_t pid, tid;
-	char name[16];              /* comm */
-	char state;                 /* state letter; '?' unknown */
-	signed char freeable;       /* 1: yes; 0: no, `why`; -1: unknown, `why` */
-	long nr;                    /* system call; -1: blocked in none (a page fault), -2: running, -3: unknown */
-	char call[24];              /* its name */
+	char name[16];        /* comm */
+	char state;           /* state letter; '?' unknown */
+	signed char freeable; /* 1: yes; 0: no, `why`; -1: unknown, `why` */
+	long nr;              /* system call; -1: blocked in none (a page fault), -2: running, -3: unknown */
+	char call[24];        /* its name */
 	unsigned long args[6];
 	unsigned long sp, pc;
-	int fd;                     /* its fd argument; -1: none */
-	char object[128];           /* what the fd is: "pipe:[123]", "socket 127.0.0.1:5 -> 127.0.0.1:6", a path; "" unknown */
-	char wait[40];              /* kernel function it waits in; "" unknown */
-	int64_t blocked_ns;         /* for how long it has not run; -1 unknown */
-	int expect;                 /* enum unstick_kind: what unstick_thread_interrupt() would come to; UNSTICK_WOKEN if freeable */
-	char why[80];               /* the reason, for people */
+	int fd;             /* its fd argument; -1: none */
+	char object[128];   /* what the fd is: "pipe:[123]", "socket 127.0.0.1:5 -> 127.0.0.1:6", a path; "" unknown */
+	char wait[40];      /* kernel function it waits in; "" unknown */
+	int64_t blocked_ns; /* for how long it has not run; -1 unknown */
+	int expect;         /* enum unstick_kind: what unstick_thread_interrupt() would come to; UNSTICK_WOKEN if freeable */
+	char why[80];       /* the reason, for people */
 	uint64_t reserved[8];
 };
 
@@ -283,7 +285,8 @@ UNSTICK_MUST_USE ssize_t unstick_recv(int fd, void *buf, size_t n, int flags);
 UNSTICK_MUST_USE ssize_t unstick_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *addr_len);
 UNSTICK_MUST_USE ssize_t unstick_recvmsg(int fd, struct msghdr *msg, int flags);
 UNSTICK_MUST_USE ssize_t unstick_send(int fd, const void *buf, size_t n, int flags);
-UNSTICK_MUST_USE ssize_t unstick_sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr, socklen_t addr_len);
+UNSTICK_MUST_USE ssize_t unstick_sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr,
+                                        socklen_t addr_len);
 UNSTICK_MUST_USE ssize_t unstick_sendmsg(int fd, const struct msghdr *msg, int flags);
 UNSTICK_MUST_USE int unstick_accept4(int fd, struct sockaddr *addr, socklen_t *addr_len, int flags);
 /* Cut short, it goes on in the kernel: close the fd. */
@@ -320,7 +323,10 @@ static inline long unstick_posix(long result)
 }
 
 struct unstick_scope_guard : unstick_scope {
-	unstick_scope_guard(unstick_token *token, unstick_time deadline) { unstick_scope_start(this, token, deadline); }
+	unstick_scope_guard(unstick_token *token, unstick_time deadline)
+	{
+		unstick_scope_start(this, token, deadline);
+	}
 	~unstick_scope_guard()
 	{
 		int shown_already = unstick_scope_end(this);

@@ -26,7 +26,7 @@ enum {
 
 _Atomic unstick_time alarm_due = UNSTICK_NEVER;
 
-static struct lock start_lock; /* starting, adding sources */
+static struct lock start_lock;           /* starting, adding sources */
 static alarm_scan *sources[MAX_SOURCES]; /* written under start_lock before source_count says so */
 static _Atomic unsigned source_count;
 static _Atomic bool realtime;

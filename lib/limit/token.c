@@ -30,8 +30,8 @@ struct chunk {
 
 struct lock token_lock;
 
-static struct chunk *chunks;             /* under token_lock; never freed */
-static struct unstick_token *free_list;  /* under token_lock */
+static struct chunk *chunks;                  /* under token_lock; never freed */
+static struct unstick_token *free_list;       /* under token_lock */
 static _Atomic(struct unstick_token *) fired; /* pushed by cancellers; each token at most once in its life */
 static void (*_Atomic listener)(struct unstick_token *);
 _Atomic uint32_t token_events, token_waiters;

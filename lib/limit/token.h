@@ -26,7 +26,7 @@ struct unstick_token {
 	unsigned depth;                          /* number of parents; constant while refs > 0 */
 	_Atomic(struct unstick_token *) pending; /* link of the list of fired tokens whose tree is still to be told */
 	/* Under the tree lock: */
-	int fd; /* eventfd, -1 none */
+	int fd;                                        /* eventfd, -1 none */
 	struct unstick_token *children, *next, **back; /* siblings, doubly linked */
 	struct unstick_token *free_next, *batch_next;  /* free list; tokens taken out of the heap together */
 	struct token_watch_list watches;

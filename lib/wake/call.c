@@ -154,8 +154,8 @@ int unstick_flock(int fd, int operation)
 
 static bool is_lock_command(int command)
 {
-	return command == F_GETLK || command == F_SETLK || command == F_SETLKW || command == F_OFD_GETLK || command == F_OFD_SETLK ||
-	       command == F_OFD_SETLKW;
+	return command == F_GETLK || command == F_SETLK || command == F_SETLKW || command == F_OFD_GETLK ||
+	       command == F_OFD_SETLK || command == F_OFD_SETLKW;
 }
 
 int unstick_fcntl_lock(int fd, int command, struct flock *lock)

@@ -137,7 +137,8 @@ int unstick_select(int nfds, fd_set *readfds, fd_set *writefds, fd_set *exceptfd
 	if (timeout) {
 		if (timeout->tv_sec < 0 || timeout->tv_usec < 0)
 			return -EINVAL;
-		span.tv_sec = timeout->tv_sec + timeout->tv_usec / 1000000; /* more than a second of microseconds is allowed: select(2) */
+		span.tv_sec =
+		        timeout->tv_sec + timeout->tv_usec / 1000000; /* more than a second of microseconds is allowed: select(2) */
 		span.tv_nsec = timeout->tv_usec % 1000000 * 1000;
 	}
 	if (!self)
@@ -166,7 +167,8 @@ int unstick_epoll_wait(int epfd, struct epoll_event *events, int max, int timeou
 	long result;
 	do {
 		struct limits limits = limits_of(self, own);
-		result = call_once(self, SYS_epoll_pwait, epfd, (long)events, max, milliseconds_until(limits.end), 0, KERNEL_SIGSET_SIZE);
+		result = call_once(self, SYS_epoll_pwait, epfd, (long)events, max, milliseconds_until(limits.end), 0,
+		                   KERNEL_SIGSET_SIZE);
 		if (result == 0)
 			result = timed_out(&limits);
 	} while (call_is_again(result));
@@ -201,7 +203,8 @@ int unstick_nanosleep(const struct timespec *span, struct timespec *remaining)
 }
 
 /* Clocks that are not CLOCK_MONOTONIC: to a moment on that clock; the scope's deadline comes by signal. */
-static int sleep_on_clock(struct unstick_thread *self, clockid_t clock, int flags, const struct timespec *when, struct timespec *remaining)
+static int sleep_on_clock(struct unstick_thread *self, clockid_t clock, int flags, const struct timespec *when,
+                          struct timespec *remaining)
 {
 	struct timespec now, end = *when;
 	bool relative = !(flags & TIMER_ABSTIME);
@@ -231,7 +234,8 @@ int unstick_clock_nanosleep(clockid_t clock, int flags, const struct timespec *w
 	bool relative = !(flags & TIMER_ABSTIME);
 	if (clock == CLOCK_MONOTONIC && !relative)
 		return sleep_in_scope(self, time_from_timespec(when), NULL);
-	if (clock == CLOCK_MONOTONIC || (clock == CLOCK_REALTIME && relative)) /* a relative sleep does not follow clock_settime(2) */
+	if (clock == CLOCK_MONOTONIC ||
+	    (clock == CLOCK_REALTIME && relative)) /* a relative sleep does not follow clock_settime(2) */
 		return sleep_in_scope(self, unstick_after_ns(time_from_timespec(when)), remaining);
 	return sleep_on_clock(self, clock, flags, when, remaining);
 }

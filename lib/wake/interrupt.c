@@ -206,7 +206,8 @@ static bool round_blocked(struct attempt_on *on, const struct task_call *call)
 	else if (!same_call(&on->first, call) && !restarting)
 		return finish(on, how_it_ended(on));
 	if (was_taken(on))
-		return on->given_eintr ? is_back(on) : finish(on, UNSTICK_WOKEN); /* that call was ended, this is one more like it */
+		return on->given_eintr ? is_back(on)
+		                       : finish(on, UNSTICK_WOKEN); /* that call was ended, this is one more like it */
 	policy_judge(0, on->tid, call, POLICY_IN_SCOPE | POLICY_FULL, &verdict);
 	note_verdict(on, call, &verdict);
 	if (verdict.verdict == CALL_LEAVE)
@@ -225,7 +226,8 @@ static bool round_blocked(struct attempt_on *on, const struct task_call *call)
 static bool round_running(struct attempt_on *on)
 {
 	if (on->first.nr == -2) /* computing, or only between two calls: one look does not tell */
-		return ++on->running_looks < RUNNING_LOOKS ? keep_looking(on, UNSTICK_NOT_BLOCKED) : finish(on, UNSTICK_NOT_BLOCKED);
+		return ++on->running_looks < RUNNING_LOOKS ? keep_looking(on, UNSTICK_NOT_BLOCKED)
+		                                           : finish(on, UNSTICK_NOT_BLOCKED);
 	/* On its way to the handler, which needs the ticket; unless a sigwait() has taken the signal, which needs it to be blocked. */
 	if (on->outcome->signals && !is_answered(on) && task_blocks_signal(0, on->tid, unstick_signal()) != 1)
 		return keep_looking(on, UNSTICK_WOKEN);

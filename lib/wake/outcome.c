@@ -120,6 +120,6 @@ int unstick_outcome_print(const struct unstick_outcome *outcome, char *buf, size
 	if (outcome->error)
 		snprintf(error, sizeof error, ", %s", error_name(outcome->error));
 	const char *advice = outcome->kind >= 0 && outcome->kind < KINDS ? kind_advice[outcome->kind] : "unknown outcome";
-	return snprintf(buf, size, "%d%s: %s%s%s (%u signal%s, %.3f ms)", (int)outcome->tid, where, advice, error, who, outcome->signals,
-	                outcome->signals == 1 ? "" : "s", (double)outcome->ns / 1e6);
+	return snprintf(buf, size, "%d%s: %s%s%s (%u signal%s, %.3f ms)", (int)outcome->tid, where, advice, error, who,
+	                outcome->signals, outcome->signals == 1 ? "" : "s", (double)outcome->ns / 1e6);
 }

@@ -182,7 +182,8 @@ static enum poke_result poke_blocked_foreign(struct poking *poking)
 	if (flags & CALL_RESTART)
 		ticket_clear(&thread->ticket);
 	else
-		ticket_write(&thread->ticket, &poking->call, verdict.verdict == CALL_REWRITE ? -ECANCELED : -EINTR, poking->generation);
+		ticket_write(&thread->ticket, &poking->call, verdict.verdict == CALL_REWRITE ? -ECANCELED : -EINTR,
+		             poking->generation);
 	return send_one(poking);
 }
 

@@ -24,10 +24,12 @@ struct policy_verdict {
 };
 
 enum {
-	POLICY_FIRST = 0,         /* the quick judgement: the wait function is read only if the call needs it */
-	POLICY_IN_SCOPE = 1 << 0, /* for a fired scope, or one call once: wait4 and waitid may be rewritten, event loops count as freed */
-	POLICY_FULL = 1 << 1,     /* also by state letter and wait function, whatever the call */
-	POLICY_ALLOWED = 1 << 2,  /* a scope allows the call (unstick_scope_allow()), unless it is CALL_NEVER or would be made worse */
+	POLICY_FIRST = 0, /* the quick judgement: the wait function is read only if the call needs it */
+	POLICY_IN_SCOPE =
+	        1 << 0, /* for a fired scope, or one call once: wait4 and waitid may be rewritten, event loops count as freed */
+	POLICY_FULL = 1 << 1, /* also by state letter and wait function, whatever the call */
+	POLICY_ALLOWED =
+	        1 << 2, /* a scope allows the call (unstick_scope_allow()), unless it is CALL_NEVER or would be made worse */
 };
 
 /* pid 0: this process. `call` is what task_read_call() gave with TASK_BLOCKED. */

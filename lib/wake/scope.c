@@ -19,7 +19,7 @@ struct inside {
 	uint64_t id;     /* generation of the begin; 0 with an inert scope */
 	struct unstick_thread *thread;
 	unsigned index;
-	int error;       /* of an inert scope */
+	int error; /* of an inert scope */
 	unsigned epoch;
 } __attribute__((may_alias));
 
@@ -132,7 +132,8 @@ static int inert(struct unstick_scope *scope, int error)
 	return error;
 }
 
-static void fill_slot(struct scope_slot *slot, struct unstick_scope *scope, struct unstick_token *token, unstick_time deadline, uint64_t id)
+static void fill_slot(struct scope_slot *slot, struct unstick_scope *scope, struct unstick_token *token, unstick_time deadline,
+                      uint64_t id)
 {
 	atomic_store_explicit(&slot->token, token, memory_order_relaxed);
 	atomic_store_explicit(&slot->deadline, deadline, memory_order_relaxed);
@@ -164,8 +165,8 @@ int unstick_scope_begin(struct unstick_scope *scope, struct unstick_token *token
 	}
 	uint64_t id = self->generation + 1;
 	fill_slot(&self->slot[depth], scope, token, deadline, id);
-	*inside(scope) = (struct inside){
-	        .cookie = cookie_of(scope), .id = id, .thread = self, .index = depth, .epoch = scope_fork_epoch};
+	*inside(scope) =
+	        (struct inside){.cookie = cookie_of(scope), .id = id, .thread = self, .index = depth, .epoch = scope_fork_epoch};
 	arm_settle(self, depth + 1);
 	return 0;
 }

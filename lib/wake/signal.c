@@ -78,8 +78,8 @@ static int choose(void)
 
 static bool can_be_used(int signal)
 {
-	return signal == SIGURG || signal == SIGUSR1 || signal == SIGUSR2 || signal == SIGIO || signal == SIGPWR || signal == SIGWINCH ||
-	       (signal >= 35 && signal >= SIGRTMIN && signal <= SIGRTMAX);
+	return signal == SIGURG || signal == SIGUSR1 || signal == SIGUSR2 || signal == SIGIO || signal == SIGPWR ||
+	       signal == SIGWINCH || (signal >= 35 && signal >= SIGRTMIN && signal <= SIGRTMAX);
 }
 
 /* "URG", "USR2", "RTMIN+3", or a number. */
@@ -178,14 +178,18 @@ static int check(const struct unstick_options *options)
 {
 	const unsigned known = UNSTICK_KEEP_PROC_FD | UNSTICK_REALTIME | UNSTICK_ALTSTACK;
 	if (options->size < sizeof *options || options->size > MAX_OPTIONS_SIZE)
-		return refuse(options, "unstick_init: size %lu is not that of struct unstick_options: set it to sizeof", options->size);
+		return refuse(options, "unstick_init: size %lu is not that of struct unstick_options: set it to sizeof",
+		              options->size);
 	for (size_t i = sizeof *options; i < options->size; i++) /* the tail that a newer header has must be zero */
 		if (((const unsigned char *)options)[i])
-			return refuse(options, "unstick_init: the option at byte %lu is not known to this version of the library", i);
+			return refuse(options, "unstick_init: the option at byte %lu is not known to this version of the library",
+			              i);
 	if (options->flags & ~known)
-		return refuse(options, "unstick_init: flag 0x%lx is not known to this version of the library", options->flags & ~known);
+		return refuse(options, "unstick_init: flag 0x%lx is not known to this version of the library",
+		              options->flags & ~known);
 	if (options->signal && !can_be_used(options->signal))
-		return refuse(options, "unstick_init: signal %lu cannot be used: take URG, USR1, USR2, IO, PWR, WINCH or a real-time one",
+		return refuse(options,
+		              "unstick_init: signal %lu cannot be used: take URG, USR1, USR2, IO, PWR, WINCH or a real-time one",
 		              (unsigned long)options->signal);
 	return 0;
 }
@@ -262,7 +266,8 @@ const void *signal_handler_found(bool *replaced)
 	*replaced = false;
 	if (sigaction(unstick_signal(), NULL, &now))
 		return NULL;
-	const void *found = (now.sa_flags & SA_SIGINFO) ? (const void *)(uintptr_t)now.sa_sigaction : (const void *)(uintptr_t)now.sa_handler;
+	const void *found =
+	        (now.sa_flags & SA_SIGINFO) ? (const void *)(uintptr_t)now.sa_sigaction : (const void *)(uintptr_t)now.sa_handler;
 	*replaced = found != (const void *)(uintptr_t)handler_run;
 	return *replaced ? found : NULL;
 }

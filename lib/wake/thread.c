@@ -20,7 +20,7 @@
 _Thread_local struct unstick_thread *thread_current __attribute__((tls_model("initial-exec")));
 _Atomic(struct unstick_thread *) thread_registry;
 
-static struct lock registry_lock;         /* the free list, and finding a record to refer to it */
+static struct lock registry_lock; /* the free list, and finding a record to refer to it */
 static struct unstick_thread *free_list;
 static pthread_key_t detach_key;
 static pthread_once_t detach_once = PTHREAD_ONCE_INIT;

@@ -40,14 +40,15 @@ struct scope_slot {
 };
 
 struct unstick_thread {
-	struct window window;        /* first: window.S */
-	_Atomic uint32_t inflight;   /* a signal may be pending: set by the poker after it sent, cleared by the handler and the drain */
-	_Atomic uint32_t resume;     /* owner: our signal gave an own call -EINTR though nothing had fired */
-	_Atomic uint32_t deferred;   /* owner: our signal was blocked in a saved mask, to arrive when an upper handler returns */
+	struct window window; /* first: window.S */
+	_Atomic uint32_t
+	        inflight;        /* a signal may be pending: set by the poker after it sent, cleared by the handler and the drain */
+	_Atomic uint32_t resume; /* owner: our signal gave an own call -EINTR though nothing had fired */
+	_Atomic uint32_t deferred;     /* owner: our signal was blocked in a saved mask, to arrive when an upper handler returns */
 	_Atomic unstick_time deadline; /* the earliest of the slots in force; written by the owner while disarmed */
 	_Atomic unsigned depth, base;  /* slots [base, depth) are in force; written by the owner while disarmed */
-	_Atomic pid_t tid;           /* 0: the record is free */
-	_Atomic int call_fd;         /* kept /proc/self/task/TID/syscall, -1 none */
+	_Atomic pid_t tid;             /* 0: the record is free */
+	_Atomic int call_fd;           /* kept /proc/self/task/TID/syscall, -1 none */
 
 	_Alignas(64) struct scope_slot slot[THREAD_MAX_SCOPES];
 	unsigned short shields[THREAD_MAX_SCOPES + 1]; /* owner: shields begun at each depth */
@@ -55,9 +56,9 @@ struct unstick_thread {
 	uintptr_t stack_low, stack_high;               /* owner: bounds of the thread's own stack */
 
 	_Alignas(64) struct ticket ticket; /* poker writes, handler reads */
-	struct seqbox outcome;             /* struct unstick_outcome of the last attempt; written by the poker, or by the owner disarmed */
+	struct seqbox outcome; /* struct unstick_outcome of the last attempt; written by the poker, or by the owner disarmed */
 
-	struct attempt { /* the poker's while POKING; the owner's once drained */
+	struct attempt {             /* the poker's while POKING; the owner's once drained */
 		uint64_t generation; /* of the fired scope that the rest is about */
 		unstick_time begun;
 		unsigned signals;
@@ -73,11 +74,11 @@ struct unstick_thread {
 		bool obstacle_told;
 	} look;
 
-	_Atomic unsigned refs;         /* handles, and one for being attached */
-	_Atomic bool attached;         /* its thread uses it; false: only a handle to a thread that does not use scopes, or that */
-	_Atomic bool ended;            /* ... has ended (or was left behind by a fork) */
-	uint64_t start_time;           /* of a thread that is not attached: tells a reused tid */
-	struct unstick_thread *next;   /* registry; constant once published */
+	_Atomic unsigned refs;       /* handles, and one for being attached */
+	_Atomic bool attached;       /* its thread uses it; false: only a handle to a thread that does not use scopes, or that */
+	_Atomic bool ended;          /* ... has ended (or was left behind by a fork) */
+	uint64_t start_time;         /* of a thread that is not attached: tells a reused tid */
+	struct unstick_thread *next; /* registry; constant once published */
 	struct unstick_thread *free_next; /* under the registry's lock */
 };
 

@@ -41,8 +41,9 @@ static inline void arch_set_result(ucontext_t *context, long result)
 static inline bool arch_arguments_are(const ucontext_t *context, const unsigned long args[6])
 {
 	const greg_t *r = context->uc_mcontext.gregs;
-	return (unsigned long)r[REG_RDI] == args[0] && (unsigned long)r[REG_RSI] == args[1] && (unsigned long)r[REG_RDX] == args[2] &&
-	       (unsigned long)r[REG_R10] == args[3] && (unsigned long)r[REG_R8] == args[4] && (unsigned long)r[REG_R9] == args[5];
+	return (unsigned long)r[REG_RDI] == args[0] && (unsigned long)r[REG_RSI] == args[1] &&
+	       (unsigned long)r[REG_RDX] == args[2] && (unsigned long)r[REG_R10] == args[3] &&
+	       (unsigned long)r[REG_R8] == args[4] && (unsigned long)r[REG_R9] == args[5];
 }
 
 /* Does a system call instruction end at `pc`? */
