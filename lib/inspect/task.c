@@ -211,18 +211,29 @@ static int find_line(pid_t pid, pid_t tid, const char *file, const char *key, ch
 	return 0;
 }
 
-int task_blocks_signal(pid_t pid, pid_t tid, int sig)
+/* Is `sig` in the set that stands behind `key` in status? */
+static int has_signal(pid_t pid, pid_t tid, const char *key, int sig)
 {
 	char value[32];
 	const char *at = value;
 	uint64_t mask;
-	int r = find_line(pid, tid, "status", "SigBlk:", value, sizeof(value));
+	int r = find_line(pid, tid, "status", key, value, sizeof(value));
 
 	if (r < 0)
 		return r;
 	if (sig < 1 || sig > 64)
 		return -EINVAL;
 	return text_read_hex(&at, &mask) ? (int)(mask >> (sig - 1) & 1) : -EIO;
+}
+
+int task_blocks_signal(pid_t pid, pid_t tid, int sig)
+{
+	return has_signal(pid, tid, "SigBlk:", sig);
+}
+
+int task_has_pending(pid_t pid, pid_t tid, int sig)
+{
+	return has_signal(pid, tid, "SigPnd:", sig);
 }
 
 int64_t task_switches(pid_t pid, pid_t tid)

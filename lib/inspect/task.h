@@ -41,6 +41,9 @@ int task_wait_function(pid_t pid, pid_t tid, char *buf, size_t size);
 /* 1: the thread blocks `sig` now (ppoll()'s mask counts too); 0: it does not. */
 int task_blocks_signal(pid_t pid, pid_t tid, int sig);
 
+/* 1: `sig` has been sent to the thread and has not arrived; 0: not so. */
+int task_has_pending(pid_t pid, pid_t tid, int sig);
+
 /* In clock ticks since boot: with the tid, tells a thread from a later one of the same number. */
 int task_start_time(pid_t pid, pid_t tid, uint64_t *ret);
 

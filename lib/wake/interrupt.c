@@ -21,9 +21,9 @@
 #include "wake/signal.h"
 #include "wake/thread.h"
 
-static const unstick_time FIRST_GAP = 1 * TIME_NS_PER_MS, LAST_GAP = 50 * TIME_NS_PER_MS;
+static const unstick_time FIRST_GAP = 1 * TIME_NS_PER_MS, LAST_GAP = 50 * TIME_NS_PER_MS, GRACE = 10 * TIME_NS_PER_MS;
 
-enum { RUNNING_LOOKS = 3 };
+enum { RUNNING_LOOKS = 3, MAX_REPEATS = 3 };
 
 static struct lock desk_lock;
 static _Atomic uint32_t desk_freed; /* waiters for a desk sleep on it */
@@ -41,7 +41,7 @@ struct attempt_on {
 	bool given_eintr;       /* the ticket only asked for the kernel's EINTR */
 	bool plain;             /* the last signal went without a ticket: its EINTR is all */
 	bool event_loop;
-	unsigned running_looks;
+	unsigned running_looks, repeats;
 };
 
 /* ---- desks */
@@ -118,13 +118,13 @@ static bool was_taken(const struct attempt_on *on)
 	return atomic_load(&on->desk->ticket.taken) != on->taken;
 }
 
-/* The call is over, or another: because of us? An eaten signal (sigwait) ended it too, without the handler. */
+/* The call is over, or another: because of us? A signal that did not come to the handler and is not pending was eaten: by a sigwait(), or
+ * through a signalfd, which ended the call too. */
 static int how_it_ended(const struct attempt_on *on)
 {
 	bool handler_ran = atomic_load(&on->desk->ticket.runs) != on->runs;
-	if (was_taken(on) || (on->outcome->signals && (on->plain || !handler_ran)))
-		return UNSTICK_WOKEN;
-	return UNSTICK_FINISHED_FIRST;
+	bool eaten = on->outcome->signals && !handler_ran && task_has_pending(0, on->tid, unstick_signal()) == 0;
+	return was_taken(on) || (on->plain && handler_ran) || eaten ? UNSTICK_WOKEN : UNSTICK_FINISHED_FIRST;
 }
 
 /* Why a signal that was sent has not arrived. */
@@ -188,12 +188,12 @@ static bool same_call(const struct task_call *a, const struct task_call *b)
 	return memcmp(a, b, sizeof *a) == 0;
 }
 
-static bool is_back(struct attempt_on *on)
+/* It has had its EINTR and waits again. true: that is the outcome. */
+static bool is_back_for_good(struct attempt_on *on)
 {
-	on->outcome->error = 0;
-	if (on->event_loop)
-		return finish(on, UNSTICK_EVENT_LOOP);
-	return keep_looking(on, UNSTICK_LOOPING);
+	on->taken = atomic_load(&on->desk->ticket.taken);
+	on->outcome->kind = on->event_loop ? UNSTICK_EVENT_LOOP : UNSTICK_LOOPING;
+	return on->event_loop || ++on->repeats == MAX_REPEATS;
 }
 
 static bool round_blocked(struct attempt_on *on, const struct task_call *call)
@@ -205,9 +205,10 @@ static bool round_blocked(struct attempt_on *on, const struct task_call *call)
 		on->first = *call;
 	else if (!same_call(&on->first, call) && !restarting)
 		return finish(on, how_it_ended(on));
-	if (was_taken(on))
-		return on->given_eintr ? is_back(on)
-		                       : finish(on, UNSTICK_WOKEN); /* that call was ended, this is one more like it */
+	if (was_taken(on) && !on->given_eintr)
+		return finish(on, UNSTICK_WOKEN); /* that call was ended, this is one more like it */
+	if (was_taken(on) && is_back_for_good(on))
+		return true;
 	policy_judge(0, on->tid, call, POLICY_IN_SCOPE | POLICY_FULL, &verdict);
 	note_verdict(on, call, &verdict);
 	if (verdict.verdict == CALL_LEAVE)
@@ -230,6 +231,9 @@ static bool round_running(struct attempt_on *on)
 		                                           : finish(on, UNSTICK_NOT_BLOCKED);
 	/* On its way to the handler, which needs the ticket; unless a sigwait() has taken the signal, which needs it to be blocked. */
 	if (on->outcome->signals && !is_answered(on) && task_blocks_signal(0, on->tid, unstick_signal()) != 1)
+		return keep_looking(on, UNSTICK_WOKEN);
+	/* After a mere EINTR it may be on its way back. */
+	if (was_taken(on) && on->given_eintr && ++on->running_looks < RUNNING_LOOKS)
 		return keep_looking(on, UNSTICK_WOKEN);
 	return finish(on, how_it_ended(on));
 }
@@ -257,12 +261,13 @@ static bool one_round(struct attempt_on *on)
 }
 
 /* Until the handler has answered, the gap has passed, or the time is up. */
-static void wait_for_answer(struct attempt_on *on, unstick_time gap)
+static void wait_for_answer(struct attempt_on *on, unstick_time gap, unstick_time until)
 {
-	unstick_time end = time_min(unstick_after_ns(gap), on->until);
-	bool sent = on->outcome->signals > 0;
-	while (unstick_now() < end && !(sent && is_answered(on)))
-		futex_sleep(&on->desk->ticket.runs, on->answered, end);
+	unstick_time end = time_min(unstick_after_ns(gap), until);
+	uint32_t seen = atomic_load(&on->desk->ticket.runs);
+	bool waiting = on->outcome->signals > 0 && seen == on->answered;
+	while (unstick_now() < end && !(waiting && is_answered(on)))
+		futex_sleep(&on->desk->ticket.runs, seen, end);
 }
 
 static void interrupt(struct attempt_on *on)
@@ -271,8 +276,14 @@ static void interrupt(struct attempt_on *on)
 	on->runs = on->answered = atomic_load(&on->desk->ticket.runs);
 	on->taken = atomic_load(&on->desk->ticket.taken);
 	while (!one_round(on) && unstick_now() < on->until) {
-		wait_for_answer(on, gap);
+		wait_for_answer(on, gap, on->until);
 		gap = time_min(2 * gap, LAST_GAP);
+	}
+	/* Time is up, but a signal is under way that nothing holds up: what it does decides the outcome. */
+	if (on->outcome->kind == UNSTICK_UNINTERRUPTIBLE && on->outcome->state == 'S' && on->outcome->signals && !is_answered(on)) {
+		wait_for_answer(on, GRACE, UNSTICK_NEVER);
+		if (is_answered(on))
+			on->outcome->kind = how_it_ended(on);
 	}
 	/* The last look may have been a moment too early: what the handler did counts, and only that. */
 	bool taken = was_taken(on);

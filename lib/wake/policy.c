@@ -256,7 +256,9 @@ void policy_judge(pid_t pid, pid_t tid, const struct task_call *call, unsigned h
 		return;
 	if (judge_no_call(&matter) || judge_table(&matter) || judge_flags(&matter))
 		return;
-	if ((matter.known->flags & CALL_EVENT_LOOP) != 0 && !in_scope)
+	if ((how & POLICY_ALLOWED) != 0 && (matter.known->flags & CALL_NEVER) == 0)
+		settle(&matter, CALL_REWRITE, UNSTICK_WOKEN, "allowed by a scope");
+	else if ((matter.known->flags & CALL_EVENT_LOOP) != 0 && !in_scope)
 		settle(&matter, CALL_EINTR_ONLY, UNSTICK_EVENT_LOOP, matter.known->reason);
 	else if ((matter.known->flags & CALL_CHILD) != 0 && in_scope)
 		settle(&matter, CALL_REWRITE, UNSTICK_WOKEN, matter.known->reason);

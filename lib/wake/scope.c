@@ -265,9 +265,10 @@ void unstick_shield_begin(void)
 	struct unstick_thread *self = thread_current;
 	if (!self)
 		return;
+	drop_dead(self, (uintptr_t)__builtin_frame_address(0));
+	arm_off(self);
 	unsigned depth = atomic_load_explicit(&self->depth, memory_order_relaxed);
 	self->shields[depth]++;
-	arm_off(self);
 	arm_settle(self, depth);
 }
 
@@ -276,10 +277,10 @@ void unstick_shield_end(void)
 	struct unstick_thread *self = thread_current;
 	if (!self)
 		return;
-	unsigned depth = atomic_load_explicit(&self->depth, memory_order_relaxed);
-	if (!self->shields[depth])
-		return;
+	drop_dead(self, (uintptr_t)__builtin_frame_address(0));
 	arm_off(self);
-	self->shields[depth]--;
+	unsigned depth = atomic_load_explicit(&self->depth, memory_order_relaxed);
+	if (self->shields[depth])
+		self->shields[depth]--;
 	arm_settle(self, depth);
 }
