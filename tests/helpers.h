@@ -22,12 +22,12 @@
 #include "unstick.h"
 
 /* Until the condition holds; the test fails, with the condition's text, if that does not come. */
-#define wait_for(condition)                                                                                                      \
-	do {                                                                                                                     \
-		for (unsigned rounds_ = 0; !(condition); rounds_++) {                                                            \
-			cr_assert_lt(rounds_, 10000u, "never came true: %s", #condition);                                        \
-			pause_between_looks();                                                                                   \
-		}                                                                                                                \
+#define wait_for(condition)                                                               \
+	do {                                                                              \
+		for (unsigned rounds_ = 0; !(condition); rounds_++) {                     \
+			cr_assert_lt(rounds_, 10000u, "never came true: %s", #condition); \
+			pause_between_looks();                                            \
+		}                                                                         \
 	} while (0)
 
 /* A millisecond: gives the processor away between two looks. Nothing depends on its length. */
@@ -53,6 +53,8 @@ long worker_join(struct worker *worker);
 bool is_blocked_in(pid_t tid, long nr);
 /* State letter in /proc; '?' if there is none. */
 char state_of(pid_t tid);
+/* How often the thread has gone to sleep: more than before, and it has been awake between. */
+long sleeps_of(pid_t tid);
 /* Number of threads of this process whose name is `name`. */
 int threads_named(const char *name);
 
@@ -70,10 +72,10 @@ extern _Atomic unsigned signals_counted;
 /* Runs body() in a forked child, which returns 0 or the number of what was wrong; returns its exit status (1000 + signal if killed). */
 int in_child(int (*body)(void *arg), void *arg);
 
-#define assert_right_in_child(body, arg)                                                                                         \
-	do {                                                                                                                     \
-		int wrong_ = in_child((body), (arg));                                                                            \
-		cr_assert_eq(wrong_, 0, "in the child %s() found %d wrong", #body, wrong_);                                      \
+#define assert_right_in_child(body, arg)                                                    \
+	do {                                                                                \
+		int wrong_ = in_child((body), (arg));                                       \
+		cr_assert_eq(wrong_, 0, "in the child %s() found %d wrong", #body, wrong_); \
 	} while (0)
 
 #endif

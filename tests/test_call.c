@@ -13,7 +13,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include "wake/thread.h"
 
 static int empty[2], full[2], silent[2], stuffed[2], lonely, listener, crowded, locked, epoll_fd;
 static struct sockaddr_un crowded_address;
@@ -257,7 +256,10 @@ static const struct own_call {
         {"syscall", do_syscall, SYS_read},
 };
 
-#define EACH_CALL(c) const struct own_call *c = own_calls; c < own_calls + sizeof own_calls / sizeof own_calls[0]; c++
+#define EACH_CALL(c)                                            \
+	const struct own_call *c = own_calls;                   \
+	c < own_calls + sizeof own_calls / sizeof own_calls[0]; \
+	c++
 
 struct scoped {
 	long (*call)(void);
@@ -411,13 +413,14 @@ Test(call, a_restarting_handler_that_cancels_ends_the_call_under_it)
 
 /* ---- our own signal, when nothing has fired */
 
-static uint32_t handler_runs(pid_t tid)
+/* Sends it and waits until the thread is back in the call. */
+static void disturb(struct worker *worker, long nr)
 {
-	struct unstick_thread *thread = NULL;
-	cr_assert_eq(unstick_thread_find(&thread, tid), 0);
-	uint32_t runs = atomic_load(&thread->ticket.runs);
-	unstick_thread_unref(thread);
-	return runs;
+	worker_wait_blocked(worker, nr);
+	long before = sleeps_of(worker->tid);
+	cr_assert_eq(syscall(SYS_tgkill, getpid(), worker->tid, unstick_signal()), 0);
+	wait_for(sleeps_of(worker->tid) > before || atomic_load(&worker->over));
+	worker_wait_blocked(worker, nr);
 }
 
 Test(call, our_signal_alone_is_never_seen)
@@ -426,13 +429,8 @@ Test(call, our_signal_alone_is_never_seen)
 		struct scoped scoped = {.call = c->call, .deadline = UNSTICK_NEVER, .token = token_make(NULL)};
 		struct worker worker;
 		worker_start(&worker, run_scoped, &scoped);
-		for (int i = 0; i < 3; i++) {
-			worker_wait_blocked(&worker, c->nr);
-			uint32_t before = handler_runs(worker.tid);
-			cr_assert_eq(syscall(SYS_tgkill, getpid(), worker.tid, unstick_signal()), 0);
-			wait_for(handler_runs(worker.tid) != before);
-		}
-		worker_wait_blocked(&worker, c->nr);
+		for (int i = 0; i < 3; i++)
+			disturb(&worker, c->nr);
 		unstick_token_cancel(scoped.token);
 		cr_assert_eq(worker_join(&worker), -ECANCELED, "%s: %ld", c->name, worker.result);
 	}
@@ -452,11 +450,7 @@ Test(call, a_connect_that_is_made_again_comes_through)
 	struct scoped scoped = {.call = connect_then_use, .deadline = UNSTICK_NEVER};
 	struct worker worker;
 	worker_start(&worker, run_scoped, &scoped);
-	worker_wait_blocked(&worker, SYS_connect);
-	uint32_t before = handler_runs(worker.tid);
-	cr_assert_eq(syscall(SYS_tgkill, getpid(), worker.tid, unstick_signal()), 0);
-	wait_for(handler_runs(worker.tid) != before);
-	worker_wait_blocked(&worker, SYS_connect);
+	disturb(&worker, SYS_connect);
 	close(accept(crowded, NULL, NULL));
 	cr_assert_eq(worker_join(&worker), 1);
 	cr_assert_eq(scoped.end, 0);

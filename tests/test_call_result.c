@@ -118,7 +118,8 @@ Test(call_result, connect_and_accept)
 static void check_open(void)
 {
 	int dir = unstick_openat(AT_FDCWD, "/proc/self", O_RDONLY | O_DIRECTORY, 0);
-	int fd = unstick_openat(dir, "stat", O_RDONLY | O_CLOEXEC, 0), made = unstick_openat(AT_FDCWD, "/tmp", O_RDWR | O_TMPFILE, 0640);
+	int fd = unstick_openat(dir, "stat", O_RDONLY | O_CLOEXEC, 0),
+	    made = unstick_openat(AT_FDCWD, "/tmp", O_RDWR | O_TMPFILE, 0640);
 	mode_t mask = umask(0);
 	int open_to_all = unstick_openat(AT_FDCWD, "/tmp", O_RDWR | O_TMPFILE, 0606);
 	struct stat st;
@@ -226,14 +227,26 @@ static void check_bad_fd(void)
 	close(closed);
 	FD_ZERO(&set);
 	FD_SET(closed, &set);
-	const long results[] = {unstick_read(-1, buf, 1), unstick_readv(-1, &v, 1), unstick_pread(-1, buf, 1, 0),
-	                        unstick_write(-1, buf, 1), unstick_writev(-1, &v, 1), unstick_pwrite(-1, buf, 1, 0),
-	                        unstick_recv(-1, buf, 1, 0), unstick_recvfrom(-1, buf, 1, 0, NULL, NULL), unstick_recvmsg(-1, &msg, 0),
-	                        unstick_send(-1, buf, 1, 0), unstick_sendto(-1, buf, 1, 0, NULL, 0), unstick_sendmsg(-1, &msg, 0),
-	                        unstick_accept4(-1, NULL, NULL, 0), unstick_connect(-1, (struct sockaddr *)&address, sizeof address),
-	                        unstick_openat(-1, "x", O_RDONLY, 0), unstick_select(closed + 1, &set, NULL, NULL, NULL),
-	                        unstick_epoll_wait(-1, &event, 1, -1), unstick_flock(-1, LOCK_EX),
-	                        unstick_fcntl_lock(-1, F_SETLKW, &whole), unstick_syscall(SYS_read, -1, (long)buf, 1, 0, 0, 0)};
+	const long results[] = {unstick_read(-1, buf, 1),
+	                        unstick_readv(-1, &v, 1),
+	                        unstick_pread(-1, buf, 1, 0),
+	                        unstick_write(-1, buf, 1),
+	                        unstick_writev(-1, &v, 1),
+	                        unstick_pwrite(-1, buf, 1, 0),
+	                        unstick_recv(-1, buf, 1, 0),
+	                        unstick_recvfrom(-1, buf, 1, 0, NULL, NULL),
+	                        unstick_recvmsg(-1, &msg, 0),
+	                        unstick_send(-1, buf, 1, 0),
+	                        unstick_sendto(-1, buf, 1, 0, NULL, 0),
+	                        unstick_sendmsg(-1, &msg, 0),
+	                        unstick_accept4(-1, NULL, NULL, 0),
+	                        unstick_connect(-1, (struct sockaddr *)&address, sizeof address),
+	                        unstick_openat(-1, "x", O_RDONLY, 0),
+	                        unstick_select(closed + 1, &set, NULL, NULL, NULL),
+	                        unstick_epoll_wait(-1, &event, 1, -1),
+	                        unstick_flock(-1, LOCK_EX),
+	                        unstick_fcntl_lock(-1, F_SETLKW, &whole),
+	                        unstick_syscall(SYS_read, -1, (long)buf, 1, 0, 0, 0)};
 	for (size_t i = 0; i < sizeof results / sizeof results[0]; i++)
 		cr_assert_eq(results[i], -EBADF, "result %zu: %ld", i, results[i]);
 	cr_assert(FD_ISSET(closed, &set), "an error leaves the sets as they were");

@@ -6,7 +6,6 @@
 #include "helpers.h"
 #include <fcntl.h>
 #include <sys/epoll.h>
-#include "wake/thread.h"
 
 enum { SHORT_MS = 10, LONG_MS = 3600000 };
 
@@ -126,7 +125,10 @@ static const struct timed_call {
         {"clock_nanosleep until realtime", do_sleep_until_realtime},
 };
 
-#define EACH_CALL(c) const struct timed_call *c = timed_calls; c < timed_calls + sizeof timed_calls / sizeof timed_calls[0]; c++
+#define EACH_CALL(c)                                                  \
+	const struct timed_call *c = timed_calls;                     \
+	c < timed_calls + sizeof timed_calls / sizeof timed_calls[0]; \
+	c++
 
 /* ---- which of the two */
 
@@ -201,10 +203,12 @@ static void check_invalid_spans(const char *where)
 		cr_assert_eq(unstick_nanosleep(&invalid[i], NULL), -EINVAL, "%zu %s", i, where);
 		cr_assert_eq(unstick_ppoll(NULL, 0, &invalid[i], NULL), -EINVAL, "%zu %s", i, where);
 		cr_assert_eq(unstick_clock_nanosleep(CLOCK_MONOTONIC, 0, &invalid[i], NULL), -EINVAL, "%zu %s", i, where);
-		cr_assert_eq(unstick_clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &invalid[i], NULL), -EINVAL, "%zu %s", i, where);
+		cr_assert_eq(unstick_clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &invalid[i], NULL), -EINVAL, "%zu %s", i,
+		             where);
 	}
 	cr_assert_eq(unstick_clock_nanosleep(12345, 0, &none, NULL), -EINVAL, "no such clock %s", where);
-	for (clockid_t clock = CLOCK_THREAD_CPUTIME_ID; clock <= CLOCK_MONOTONIC_RAW; clock++) { /* clocks that nobody can sleep on */
+	for (clockid_t clock = CLOCK_THREAD_CPUTIME_ID; clock <= CLOCK_MONOTONIC_RAW;
+	     clock++) { /* clocks that nobody can sleep on */
 		long bare = syscall(SYS_clock_nanosleep, clock, 0, &none, NULL) ? -errno : 0;
 		cr_assert_lt(bare, 0);
 		cr_assert_eq(unstick_clock_nanosleep(clock, 0, &none, NULL), bare, "clock %d %s", clock, where);

@@ -45,7 +45,7 @@ static struct unstick_outcome interrupt(const struct worker *worker, unstick_tim
 	return outcome;
 }
 
-#define assert_kind(outcome, wanted)                                                                                             \
+#define assert_kind(outcome, wanted) \
 	cr_assert_eq((outcome).kind, (wanted), "%s, not %s", unstick_kind_name((outcome).kind), unstick_kind_name(wanted))
 
 static unstick_time soon(void)
@@ -562,7 +562,8 @@ static long lock_then_read_twice(void *arg)
 Test(interrupt, two_at_once_take_turns)
 {
 	struct worker worker, other[2];
-	struct interrupting interrupting[2] = {{.target = &worker, .until = UNSTICK_NEVER}, {.target = &worker, .until = UNSTICK_NEVER}};
+	struct interrupting interrupting[2] = {{.target = &worker, .until = UNSTICK_NEVER},
+	                                       {.target = &worker, .until = UNSTICK_NEVER}};
 	pthread_mutex_lock(&mutex);
 	worker_start(&worker, lock_then_read_twice, NULL);
 	worker_wait_blocked(&worker, SYS_futex);

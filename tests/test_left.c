@@ -22,13 +22,15 @@ static void setup(void)
 
 TestSuite(left, .init = setup);
 
+static void *(*volatile fill)(void *, int, size_t) = memset; /* the compiler must not see that nobody reads it */
+
 /* Runs fn in a frame far below. */
 static __attribute__((noinline)) void far_below(void (*fn)(void *), void *arg)
 {
-	volatile char room[DEEP];
-	room[0] = room[DEEP - 1] = 0;
+	char room[DEEP];
+	fill(room, 0, sizeof room);
 	fn(arg);
-	room[1] = 0; /* no tail call */
+	fill(room, 1, 1);
 }
 
 static void begin_and_return(void *token)
@@ -144,6 +146,39 @@ Test(left, begun_again_at_the_same_place_it_is_the_new_one)
 	cr_assert_eq(thread_current->depth, 0);
 }
 
+/* ---- a frame that is gone and does not look so at first: its struct lies above the stack pointer */
+
+/* The next frame of the same depth has its scope where the one that was left had it, but not quite. */
+Test(left, partly_covered_by_the_next_one_it_is_gone, .timeout = 20)
+{
+	_Alignas(64) char frame[3 * sizeof(struct unstick_scope)];
+	for (int shift = -112; shift <= 112; shift += 16) {
+		struct unstick_scope *left = (struct unstick_scope *)(void *)(frame + 128);
+		struct unstick_scope *next = (struct unstick_scope *)(void *)(frame + 128 + shift);
+		cr_assert_eq(unstick_scope_begin(left, NULL, 0), 0);
+		cr_assert_eq(unstick_scope_begin(next, NULL, UNSTICK_NEVER), 0);
+		cr_assert_eq(unstick_check(), 0, "cut short by a scope that is gone, %d bytes away", shift);
+		write_byte(fds[1]);
+		cr_assert_eq(own_read(), 1);
+		cr_assert_eq(unstick_scope_end(next), 0);
+		assert_next_scope_is_right();
+	}
+}
+
+/* It lies under a living one when its memory is used for something else. */
+Test(left, overwritten_under_a_living_one_it_is_gone, .timeout = 20)
+{
+	struct unstick_scope left, next;
+	cr_assert_eq(unstick_scope_begin(&left, NULL, 0), 0);
+	cr_assert_eq(unstick_scope_begin(&next, NULL, UNSTICK_NEVER), 0);
+	fill(&left, 0x55, sizeof left);
+	cr_assert_eq(unstick_check(), 0);
+	write_byte(fds[1]);
+	cr_assert_eq(own_read(), 1, "a hang here is a call that is made again and again");
+	cr_assert_eq(unstick_scope_end(&next), 0);
+	assert_next_scope_is_right();
+}
+
 static long leave_then_read(void *token)
 {
 	char byte;
@@ -233,7 +268,7 @@ static int next_scope_in_child(void *arg)
 Test(left, by_fork_the_childs_next_scope_is_right)
 {
 	struct unstick_scope scope;
-	cr_assert_eq(unstick_scope_begin(&scope, NULL, 0), 0);
+	cr_assert_eq(unstick_scope_begin(&scope, token_make(NULL), unstick_after_ms(3600000)), 0);
 	assert_right_in_child(next_scope_in_child, NULL);
 	cr_assert_eq(unstick_scope_end(&scope), 0);
 }

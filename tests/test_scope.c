@@ -343,7 +343,8 @@ Test(scope, a_wait_that_knows_only_eintr_gets_another_error_only_if_allowed)
 {
 	static const long allow[] = {0, SYS_pause}, expected[] = {-EINTR, -ECANCELED};
 	for (int i = 0; i < 2; i++) {
-		struct foreign foreign = {.token = token_make(NULL), .deadline = UNSTICK_NEVER, .call = libc_pause, .allow = allow[i]};
+		struct foreign foreign = {
+		        .token = token_make(NULL), .deadline = UNSTICK_NEVER, .call = libc_pause, .allow = allow[i]};
 		struct worker worker;
 		worker_start(&worker, run_foreign, &foreign);
 		worker_wait_blocked(&worker, SYS_pause);

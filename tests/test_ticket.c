@@ -14,10 +14,8 @@ static ucontext_t frame;
 /* A frame in which the kernel has just ended `call` with -EINTR. The window has a true system call instruction to point behind. */
 static void setup(void)
 {
-	call = (struct task_call){.nr = SYS_read,
-	                          .args = {11, 12, 13, 14, 15, 16},
-	                          .sp = 0x7000,
-	                          .pc = (unsigned long)(uintptr_t)arch_window_after};
+	call = (struct task_call){
+	        .nr = SYS_read, .args = {11, 12, 13, 14, 15, 16}, .sp = 0x7000, .pc = (unsigned long)(uintptr_t)arch_window_after};
 	greg_t *r = frame.uc_mcontext.gregs;
 	r[REG_RIP] = (greg_t)call.pc;
 	r[REG_RSP] = (greg_t)call.sp;

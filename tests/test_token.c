@@ -39,7 +39,8 @@ Test(token, null_is_nothing)
 
 Test(token, fires_with_its_parents_not_with_its_children)
 {
-	struct unstick_token *top = token_make(NULL), *middle = token_make(top), *bottom = token_make(middle), *aunt = token_make(top);
+	struct unstick_token *top = token_make(NULL), *middle = token_make(top), *bottom = token_make(middle),
+	                     *aunt = token_make(top);
 	unstick_token_cancel(middle);
 	cr_assert_eq(unstick_token_error(bottom), -ECANCELED);
 	cr_assert_eq(unstick_token_error(top), 0);

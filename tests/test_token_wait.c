@@ -39,7 +39,8 @@ static long wait_here(void *arg)
 	struct unstick_scope scope;
 	bool scoped = waiting->scope_token || waiting->scope_deadline;
 	if (scoped)
-		unstick_scope_start(&scope, waiting->scope_token, waiting->scope_deadline ? waiting->scope_deadline : UNSTICK_NEVER);
+		unstick_scope_start(&scope, waiting->scope_token,
+		                    waiting->scope_deadline ? waiting->scope_deadline : UNSTICK_NEVER);
 	long result = unstick_token_wait(waiting->token, waiting->until);
 	if (scoped && unstick_scope_end(&scope) != result)
 		return -EPROTO;

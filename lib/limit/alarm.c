@@ -39,8 +39,10 @@ static _Thread_local bool is_monitor;
 void alarm_add(alarm_scan *scan)
 {
 	lock_take(&start_lock);
-	unsigned count = atomic_load(&source_count);
-	if (count < MAX_SOURCES) {
+	unsigned count = atomic_load(&source_count), i = 0;
+	while (i < count && sources[i] != scan)
+		i++;
+	if (i == count && count < MAX_SOURCES) {
 		sources[count] = scan;
 		atomic_store(&source_count, count + 1);
 	}

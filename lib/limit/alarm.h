@@ -20,7 +20,7 @@ typedef unstick_time alarm_scan(unstick_time now);
 
 extern _Atomic unstick_time alarm_due; /* the monitor runs at this moment at the latest; only it writes */
 
-/* One more source, also while the monitor runs; what it has due is then to be rung for. */
+/* One more source, if it is new, also while the monitor runs; what it has due is then to be rung for. */
 void alarm_add(alarm_scan *scan);
 
 /* Ask for SCHED_FIFO. Before the start. */

@@ -47,14 +47,12 @@ static void drain(struct unstick_thread *self)
 	wait_for_poker(self);
 	if (atomic_load(&self->inflight))
 		take_pending(self);
-	if (atomic_exchange(&self->deferred, 0)) /* the upper handler was left by longjmp: our signal is blocked still */
-		signal_unblock();
 }
 
 uint64_t arm_off(struct unstick_thread *self)
 {
 	uint64_t before = atomic_fetch_and(&self->window.state, ~(uint64_t)(STATE_ARMED | STATE_FIRED));
-	if ((before & STATE_POKING) || atomic_load(&self->inflight) || atomic_load_explicit(&self->deferred, memory_order_relaxed))
+	if ((before & STATE_POKING) || atomic_load(&self->inflight))
 		drain(self);
 	return before;
 }

@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 
+#include "limit/limit.h"
 #include "wake/interrupt.h"
 #include "wake/scope.h"
 #include "wake/signal.h"
@@ -30,7 +31,14 @@ static void after_in_child(void)
 	interrupt_after_fork();
 }
 
+static void register_once(void)
+{
+	limit_initialise();
+	pthread_atfork(before, after_in_parent, after_in_child);
+}
+
 void fork_register(void)
 {
-	pthread_atfork(before, after_in_parent, after_in_child);
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, register_once);
 }

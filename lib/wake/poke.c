@@ -124,6 +124,25 @@ static bool own_call_would_suffer(struct poking *poking, long nr, int fd)
 	return verdict.kind == UNSTICK_UNINTERRUPTIBLE;
 }
 
+static enum poke_result poke_blocked_foreign(struct poking *poking);
+
+/* A second look at a thread with a marker. Blocked elsewhere than in the window: in a handler on top of the own call, or the marker was left
+ * by a longjmp; then it is a foreign call like any other. */
+static enum poke_result poke_marked_again(struct poking *poking, long nr, int fd)
+{
+	struct unstick_outcome *outcome = &poking->outcome;
+	int looked = read_call(poking);
+	if (looked == TASK_RUNNING)
+		return POKE_RUNNING;
+	if (looked == TASK_BLOCKED && poking->call.pc != (uintptr_t)arch_window_after)
+		return poke_blocked_foreign(poking);
+	outcome->state = task_state(0, outcome->tid);
+	task_wait_function(0, outcome->tid, outcome->wait, sizeof outcome->wait);
+	if (own_call_would_suffer(poking, nr, fd))
+		return leave(poking, UNSTICK_UNINTERRUPTIBLE);
+	return send_one(poking);
+}
+
 static enum poke_result poke_own(struct poking *poking, uint64_t marker)
 {
 	long nr = (long)(marker >> 32) - 1;
@@ -131,12 +150,8 @@ static enum poke_result poke_own(struct poking *poking, uint64_t marker)
 	poking->outcome.kind = UNSTICK_NONE;
 	poking->outcome.nr = nr;
 	poking->outcome.fd = fd;
-	if (poking->how == POKE_AGAIN) {
-		if (read_call(poking) == TASK_RUNNING)
-			return POKE_RUNNING;
-		poking->outcome.state = task_state(0, poking->outcome.tid);
-		task_wait_function(0, poking->outcome.tid, poking->outcome.wait, sizeof poking->outcome.wait);
-	}
+	if (poking->how == POKE_AGAIN)
+		return poke_marked_again(poking, nr, fd);
 	if (own_call_would_suffer(poking, nr, fd))
 		return leave(poking, UNSTICK_UNINTERRUPTIBLE);
 	return send_one(poking);
@@ -159,6 +174,7 @@ static void count_repeats(struct poking *poking)
 	bool same = memcmp(&poking->call, &attempt->last, sizeof poking->call) == 0;
 	if (taken != attempt->taken)
 		attempt->repeats = same ? attempt->repeats + 1 : 0;
+	attempt->taken = taken;
 	attempt->last = poking->call;
 }
 
@@ -251,6 +267,7 @@ static void begin_attempt(struct poking *poking)
 		thread->attempt = (struct attempt){.generation = poking->generation,
 		                                   .begun = unstick_now(),
 		                                   .taken = atomic_load(&thread->ticket.taken),
+		                                   .seen = atomic_load(&thread->ticket.taken),
 		                                   .last.nr = -2};
 	poking->outcome = (struct unstick_outcome){.nr = -1, .fd = -1, .state = '?', .tid = tid, .child = thread->attempt.child};
 }
@@ -259,8 +276,8 @@ static bool end_attempt(struct poking *poking, enum poke_result result)
 {
 	struct unstick_thread *thread = poking->thread;
 	uint32_t taken = atomic_load(&thread->ticket.taken);
-	bool progress = taken != thread->attempt.taken && thread->attempt.repeats < MAX_REPEATS;
-	thread->attempt.taken = taken;
+	bool progress = taken != thread->attempt.seen && thread->attempt.repeats < MAX_REPEATS;
+	thread->attempt.seen = taken;
 	poking->outcome.signals = thread->attempt.signals;
 	poking->outcome.ns = unstick_now() - thread->attempt.begun;
 	if (result != POKE_RUNNING || poking->how == POKE_FIRST)

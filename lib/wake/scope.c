@@ -48,6 +48,8 @@ __attribute__((no_sanitize("address"))) static bool is_alive(const struct unstic
 {
 	struct unstick_scope *scope = self->slot[i].scope;
 	uintptr_t address = (uintptr_t)scope;
+	if (!scope)
+		return false;
 	if (!thread_on_own_stack(self, address) || !thread_on_own_stack(self, sp))
 		return true;
 	return sp <= address && inside(scope)->cookie == cookie_of(scope) && inside(scope)->id == self->slot[i].id;
@@ -88,14 +90,43 @@ int scope_cut_in_handler(struct unstick_thread *self, uintptr_t sp)
 	return error;
 }
 
-/* Pops the scopes on top whose frames are gone. Returns whether there were any. The record may be armed before; it is disarmed after. */
-static bool drop_dead(struct unstick_thread *self, uintptr_t sp)
+static void fill_slot(struct scope_slot *slot, struct unstick_scope *scope, struct unstick_token *token, unstick_time deadline,
+                      uint64_t id)
 {
-	unsigned depth = atomic_load_explicit(&self->depth, memory_order_relaxed);
-	if (depth == 0 || is_alive(self, depth - 1, sp))
+	atomic_store_explicit(&slot->token, token, memory_order_relaxed);
+	atomic_store_explicit(&slot->deadline, deadline, memory_order_relaxed);
+	for (unsigned i = 0; i < THREAD_MAX_ALLOWED; i++)
+		atomic_store_explicit(&slot->allowed[i], -1, memory_order_relaxed);
+	atomic_store_explicit(&slot->cut, 0, memory_order_relaxed);
+	slot->scope = scope;
+	slot->id = id;
+}
+
+/* Where `fresh` is begun, nothing else can be any more. */
+static bool is_covered(const struct unstick_scope *old, const struct unstick_scope *fresh)
+{
+	uintptr_t a = (uintptr_t)old, b = (uintptr_t)fresh;
+	return fresh && a < b + sizeof *fresh && b < a + sizeof *old;
+}
+
+static bool is_dead(const struct unstick_thread *self, unsigned i, uintptr_t sp, const struct unstick_scope *fresh)
+{
+	return !is_alive(self, i, sp) || is_covered(self->slot[i].scope, fresh);
+}
+
+/* Voids the slots whose scopes are gone, and pops those on top. Returns whether there were any: the record is then disarmed. */
+static bool drop_dead(struct unstick_thread *self, uintptr_t sp, const struct unstick_scope *fresh)
+{
+	unsigned depth = atomic_load_explicit(&self->depth, memory_order_relaxed), i = 0;
+	while (i < depth && !is_dead(self, i, sp, fresh))
+		i++;
+	if (i == depth)
 		return false;
 	arm_off(self);
-	while (depth > 0 && !is_alive(self, depth - 1, sp))
+	for (; i < depth; i++)
+		if (is_dead(self, i, sp, fresh))
+			fill_slot(&self->slot[i], NULL, NULL, UNSTICK_NEVER, 0);
+	while (depth > 0 && !self->slot[depth - 1].scope)
 		depth--;
 	arm_forget_shields(self, depth);
 	arm_lower(self, depth);
@@ -105,7 +136,7 @@ static bool drop_dead(struct unstick_thread *self, uintptr_t sp)
 int scope_cut(struct unstick_thread *self)
 {
 	uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
-	bool dropped = drop_dead(self, sp);
+	bool dropped = drop_dead(self, sp, NULL);
 	if (!dropped) {
 		int error = scope_cut_in_handler(self, sp);
 		if (error)
@@ -132,18 +163,6 @@ static int inert(struct unstick_scope *scope, int error)
 	return error;
 }
 
-static void fill_slot(struct scope_slot *slot, struct unstick_scope *scope, struct unstick_token *token, unstick_time deadline,
-                      uint64_t id)
-{
-	atomic_store_explicit(&slot->token, token, memory_order_relaxed);
-	atomic_store_explicit(&slot->deadline, deadline, memory_order_relaxed);
-	for (unsigned i = 0; i < THREAD_MAX_ALLOWED; i++)
-		atomic_store_explicit(&slot->allowed[i], -1, memory_order_relaxed);
-	atomic_store_explicit(&slot->cut, 0, memory_order_relaxed);
-	slot->scope = scope;
-	slot->id = id;
-}
-
 int unstick_scope_begin(struct unstick_scope *scope, struct unstick_token *token, unstick_time deadline)
 {
 	int error = 0;
@@ -154,8 +173,7 @@ int unstick_scope_begin(struct unstick_scope *scope, struct unstick_token *token
 		return inert(scope, error);
 	unsigned depth = atomic_load_explicit(&self->depth, memory_order_relaxed);
 	if (depth > 0) {
-		inside(scope)->cookie = 0; /* begun again where one was left without an end: that one is gone */
-		drop_dead(self, (uintptr_t)__builtin_frame_address(0));
+		drop_dead(self, (uintptr_t)__builtin_frame_address(0), scope);
 		arm_off(self);
 		depth = atomic_load_explicit(&self->depth, memory_order_relaxed);
 		if (depth == THREAD_MAX_SCOPES) {
@@ -265,7 +283,7 @@ void unstick_shield_begin(void)
 	struct unstick_thread *self = thread_current;
 	if (!self)
 		return;
-	drop_dead(self, (uintptr_t)__builtin_frame_address(0));
+	drop_dead(self, (uintptr_t)__builtin_frame_address(0), NULL);
 	arm_off(self);
 	unsigned depth = atomic_load_explicit(&self->depth, memory_order_relaxed);
 	self->shields[depth]++;
@@ -277,7 +295,7 @@ void unstick_shield_end(void)
 	struct unstick_thread *self = thread_current;
 	if (!self)
 		return;
-	drop_dead(self, (uintptr_t)__builtin_frame_address(0));
+	drop_dead(self, (uintptr_t)__builtin_frame_address(0), NULL);
 	arm_off(self);
 	unsigned depth = atomic_load_explicit(&self->depth, memory_order_relaxed);
 	if (self->shields[depth])

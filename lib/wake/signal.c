@@ -15,7 +15,6 @@
 #include "base/log.h"
 #include "base/raw.h"
 #include "limit/alarm.h"
-#include "limit/limit.h"
 #include "limit/token.h"
 #include "wake/fork.h"
 #include "wake/handler.h"
@@ -147,10 +146,8 @@ static int initialise(void)
 	if (settings.flags & UNSTICK_REALTIME)
 		alarm_use_realtime();
 	RAW_2(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0);
-	limit_initialise();
 	alarm_add(second_look_scan);
 	token_set_listener(poke_token);
-	fork_register();
 	atomic_store_explicit(&chosen, signal, memory_order_release);
 	return 0;
 }
@@ -159,6 +156,7 @@ int signal_initialise(void)
 {
 	if (unstick_signal())
 		return 0;
+	fork_register();
 	lock_take(&initialise_lock);
 	int error = unstick_signal() ? 0 : initialise();
 	lock_drop(&initialise_lock);
@@ -169,7 +167,8 @@ static int refuse(const struct unstick_options *options, const char *format, uns
 {
 	char message[160];
 	snprintf(message, sizeof message, format, value);
-	if (options->size >= sizeof *options && options->size <= MAX_OPTIONS_SIZE && options->log)
+	/* A forgotten size is 0, and the rest as it was meant. Of any other size it is not known where `log` is. */
+	if ((options->size == 0 || (options->size >= sizeof *options && options->size <= MAX_OPTIONS_SIZE)) && options->log)
 		options->log(options->log_arg, message);
 	return -EINVAL;
 }
@@ -199,6 +198,7 @@ int unstick_init(const struct unstick_options *options)
 	int error = options ? check(options) : 0;
 	if (error)
 		return error;
+	fork_register();
 	lock_take(&initialise_lock);
 	if (unstick_signal()) {
 		error = -EALREADY;
@@ -252,12 +252,6 @@ uint64_t signal_mask_all(void)
 void signal_mask_restore(uint64_t mask)
 {
 	RAW_4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof mask);
-}
-
-void signal_unblock(void)
-{
-	uint64_t set = UINT64_C(1) << (unstick_signal() - 1);
-	RAW_4(SYS_rt_sigprocmask, SIG_UNBLOCK, &set, NULL, sizeof set);
 }
 
 const void *signal_handler_found(bool *replaced)

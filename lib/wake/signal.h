@@ -25,9 +25,6 @@ bool signal_barrier(void);
 uint64_t signal_mask_all(void);
 void signal_mask_restore(uint64_t mask);
 
-/* Unblocks the signal in the calling thread. Async-signal-safe. */
-void signal_unblock(void);
-
 /* Somebody else's handler in place of ours: its address ((void *)0 = SIG_DFL, 1 = SIG_IGN), with *replaced = true. Async-signal-safe. */
 const void *signal_handler_found(bool *replaced);
 

@@ -13,6 +13,7 @@
 #include "base/lock.h"
 #include "base/raw.h"
 #include "inspect/task.h"
+#include "wake/fork.h"
 #include "wake/outcome.h"
 #include "wake/scope.h"
 #include "wake/signal.h"
@@ -54,7 +55,6 @@ static struct unstick_thread *take_record(pid_t tid, bool attached)
 	atomic_store(&thread->window.marker, 0); /* its last thread may have ended inside an own call */
 	atomic_store(&thread->inflight, 0);
 	atomic_store(&thread->resume, 0);
-	atomic_store(&thread->deferred, 0);
 	atomic_store(&thread->refs, 1);
 	atomic_store(&thread->attached, attached);
 	atomic_store(&thread->ended, false);
@@ -187,6 +187,7 @@ int unstick_thread_find(struct unstick_thread **ret, pid_t tid)
 	uint64_t start_time = 0;
 	if (!ret)
 		return -EINVAL;
+	fork_register();
 	int error = tid <= 0 ? -ESRCH : task_start_time(0, tid, &start_time);
 	if (error && error != -ESRCH) /* /proc does not tell: the kernel says whether it is there */
 		error = (int)RAW_3(SYS_tgkill, RAW_0(SYS_getpid), tid, 0);

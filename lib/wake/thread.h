@@ -44,7 +44,6 @@ struct unstick_thread {
 	_Atomic uint32_t
 	        inflight;        /* a signal may be pending: set by the poker after it sent, cleared by the handler and the drain */
 	_Atomic uint32_t resume; /* owner: our signal gave an own call -EINTR though nothing had fired */
-	_Atomic uint32_t deferred;     /* owner: our signal was blocked in a saved mask, to arrive when an upper handler returns */
 	_Atomic unstick_time deadline; /* the earliest of the slots in force; written by the owner while disarmed */
 	_Atomic unsigned depth, base;  /* slots [base, depth) are in force; written by the owner while disarmed */
 	_Atomic pid_t tid;             /* 0: the record is free */
@@ -62,7 +61,7 @@ struct unstick_thread {
 		uint64_t generation; /* of the fired scope that the rest is about */
 		unstick_time begun;
 		unsigned signals;
-		uint32_t taken;        /* of the ticket, when last looked */
+		uint32_t taken, seen;  /* of the ticket: when last blocked in a call; when last looked */
 		unsigned repeats;      /* times that the same call took its error and was made again */
 		struct task_call last; /* that call */
 		pid_t child;           /* that a wait which was cut short was for */

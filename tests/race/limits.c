@@ -5,65 +5,11 @@
  *   a D state is a state, not a verdict: the call after it is freed
  *   a lock is left alone for as long as it lasts, and the call after it is freed
  *   a handler on top of the canceller: on the lock holder, on the library itself
- * Each case in a child process; the parent kills it when it has not ended in time and says so. Plain TAP.
  */
-#include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include "unstick.h"
-
-enum { TIMEOUT_S = 20 };
-
-#ifdef __SANITIZE_THREAD__
-enum { SANITIZED = 1 };
-#else
-enum { SANITIZED = 0 };
-#endif
-
-static _Atomic pid_t worker_tid;
-static struct unstick_token *token;
-static int silent[2];
-
-static void require(bool ok, const char *what)
-{
-	if (ok)
-		return;
-	printf("# failed: %s (errno %d)\n", what, errno);
-	fflush(stdout);
-	_exit(1);
-}
-
-/* Waits until the thread is in the state, and, if nr is not negative, in that system call. */
-static void wait_for(pid_t tid, char state, long nr)
-{
-	struct unstick_report report;
-	do {
-		poll(NULL, 0, 1);
-		require(unstick_look(0, tid, &report) == 0, "look");
-	} while (report.state != state || (nr >= 0 && report.nr != nr));
-}
-
-static pthread_t start(void *(*fn)(void *), void *arg)
-{
-	pthread_t thread;
-	atomic_store(&worker_tid, 0);
-	require(pthread_create(&thread, NULL, fn, arg) == 0, "pthread_create");
-	while (!atomic_load(&worker_tid))
-		poll(NULL, 0, 1);
-	return thread;
-}
+#include "case.h"
 
 static struct unstick_outcome outcome_of(pid_t tid)
 {
@@ -97,9 +43,8 @@ static void *wait_like_bash(void *argument)
 
 static void child_wait_is_not_spun(void)
 {
-	pid_t child = fork();
+	pid_t child = fork_child();
 	if (child == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (;;)
 			pause();
 	}
@@ -275,9 +220,10 @@ static void handler_on_library(void)
 		struct itimerspec soon = {.it_value.tv_nsec = 20000 + 997 * round};
 		require(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0 && timer_settime(timer, 0, &soon, NULL) == 0, "timer");
 		while (!unstick_token_error(token)) {
-			struct unstick_token *mine, *below;
+			struct unstick_token *mine, *below = NULL;
 			struct unstick_scope outer, inner;
-			require(unstick_token_new(&mine, NULL) == 0 && unstick_token_new(&below, mine) == 0, "token");
+			require(unstick_token_new(&mine, NULL) == 0, "token");
+			require(unstick_token_new(&below, mine) == 0, "token below");
 			unstick_scope_start(&outer, below, UNSTICK_NEVER);
 			unstick_scope_start(&inner, NULL, unstick_after_ms(1000));
 			unstick_shield_begin();
@@ -296,56 +242,17 @@ static void handler_on_library(void)
 
 /* ---- running them */
 
-static const struct {
-	const char *name;
-	void (*run)(void);
-	bool in_place; /* needs handlers that run where the signal arrives: TSan puts them off until the call has returned */
-} cases[] = {
-        {"a wait for a child is given its error three times, then left, and the child is named", child_wait_is_not_spun, true},
-        {"D is not final: the call after it is freed", d_state_is_not_final, true},
-        {"a lock is left alone, the call after it is freed", lock_is_left_alone, false},
-        {"a handler (SA_RESTART) that lies on the own call cancels it", handler_on_own_call, true},
-        {"a handler (SA_RESTART) that lies on the foreign call cancels it", handler_on_foreign_call, true},
-        {"a handler that lies on the library, lock holder and all, cancels", handler_on_library, false},
+static const struct test_case cases[] = {
+        {"a wait for a child is given its error three times, then left, and the child is named", child_wait_is_not_spun,
+         CASE_IN_PLACE},
+        {"D is not final: the call after it is freed", d_state_is_not_final, CASE_IN_PLACE},
+        {"a lock is left alone, the call after it is freed", lock_is_left_alone, NULL},
+        {"a handler (SA_RESTART) that lies on the own call cancels it", handler_on_own_call, CASE_IN_PLACE},
+        {"a handler (SA_RESTART) that lies on the foreign call cancels it", handler_on_foreign_call, CASE_IN_PLACE},
+        {"a handler that lies on the library, lock holder and all, cancels", handler_on_library, NULL},
 };
-
-static bool in_time(pid_t pid, int *status)
-{
-	for (int i = 0; i < TIMEOUT_S * 100; i++) {
-		if (waitpid(pid, status, WNOHANG) == pid)
-			return true;
-		poll(NULL, 0, 10);
-	}
-	kill(pid, SIGKILL);
-	waitpid(pid, status, 0);
-	return false;
-}
 
 int main(int argc, char **argv)
 {
-	unsigned failed = 0, number = 0;
-	int only = argc > 1 ? atoi(argv[1]) : 0;
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		int status = 0;
-		if (only && only != (int)i + 1)
-			continue;
-		if (SANITIZED && cases[i].in_place) {
-			printf("ok %u - %s # SKIP TSan runs handlers after the call has returned\n", ++number, cases[i].name);
-			continue;
-		}
-		pid_t pid = fork();
-		if (pid == 0) {
-			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			require(unstick_token_new(&token, NULL) == 0 && pipe(silent) == 0, "set-up");
-			cases[i].run();
-			_exit(0);
-		}
-		bool ended = in_time(pid, &status);
-		bool ok = ended && WIFEXITED(status) && WEXITSTATUS(status) == 0;
-		printf("%sok %u - %s%s\n", ok ? "" : "not ", ++number, cases[i].name, ended ? "" : ": not in time");
-		failed += !ok;
-	}
-	printf("1..%u\n", number);
-	return failed != 0;
+	return run_cases(cases, sizeof cases / sizeof cases[0], argc, argv);
 }
