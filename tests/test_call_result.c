@@ -216,7 +216,7 @@ Test(call_result, calls_that_return_twice_are_refused)
 
 static void check_bad_fd(void)
 {
-	char buf[1];
+	char buf[1] = {0};
 	struct iovec v = {buf, 1};
 	struct msghdr msg = {.msg_iov = &v, .msg_iovlen = 1};
 	struct sockaddr_un address = {.sun_family = AF_UNIX};

@@ -268,8 +268,10 @@ Test(policy, regular_files_and_unknown_calls_are_left, .timeout = 60)
 	cr_assert_eq(pipe(fds), 0);
 	blocked_start(&reader, read_one_byte, &fds[0]);
 	blocked_wait_call(&reader, SYS_read);
-	check_as_if(reader.tid, (struct task_call){SYS_read, {file}, 0, 0}, POLICY_FIRST, CALL_LEAVE, UNSTICK_LEFT_ALONE);
-	check_as_if(reader.tid, (struct task_call){SYS_read, {file}, 0, 0}, POLICY_ALLOWED, CALL_REWRITE, UNSTICK_WOKEN);
+	check_as_if(gettid(), (struct task_call){SYS_read, {file}, 0, 0}, POLICY_FIRST, CALL_LEAVE, UNSTICK_LEFT_ALONE);
+	check_as_if(gettid(), (struct task_call){SYS_read, {file}, 0, 0}, POLICY_ALLOWED, CALL_REWRITE, UNSTICK_WOKEN);
+	/* The fd has been closed and is a file's now, but the thread waits for a pipe still. */
+	check_as_if(reader.tid, (struct task_call){SYS_read, {file}, 0, 0}, POLICY_FIRST, CALL_REWRITE, UNSTICK_WOKEN);
 	check_as_if(reader.tid, (struct task_call){.nr = 400}, POLICY_FIRST, CALL_LEAVE, UNSTICK_LEFT_ALONE);
 	check_as_if(reader.tid, (struct task_call){.nr = 400}, POLICY_ALLOWED, CALL_REWRITE, UNSTICK_WOKEN);
 	check_as_if(reader.tid, (struct task_call){SYS_close, {file}, 0, 0}, POLICY_ALLOWED, CALL_LEAVE, UNSTICK_LEFT_ALONE);

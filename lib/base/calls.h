@@ -59,6 +59,8 @@ enum {
 	CALL_FILE_LOCK = 1u << 8,    /* its fd is a file by nature, and the file system's own daemon may be asked for the lock */
 	CALL_TWO_FDS = 1u << 9,      /* CALL_BY_FD holds for the second fd of the format as well */
 	CALL_BY_NAME = 1u << 10,     /* an AF_UNIX address is a path, so that it may wait for a file system */
+	CALL_GIVES = 1u << 12,       /* it moves data into the fd, not out of it */
+	CALL_ON_SOCKET = 1u << 13,   /* its fd is a socket, or the call would have failed */
 	CALL_ANY_FDS = 1u << 11,     /* waits on many fds, and asks the daemon of each that is a FUSE file */
 };
 

@@ -42,8 +42,10 @@ static int why_missing(pid_t pid, pid_t tid, const char *file)
 	text_add(&own, file);
 	if (RAW_3(SYS_faccessat, AT_FDCWD, buf, 0) == -ENOENT)
 		return -ENOENT;
-	if (pid != 0 && RAW_3(SYS_tgkill, pid, tid, 0) != -ESRCH)
-		return -EACCES;
+	if (pid == 0)
+		pid = (pid_t)RAW_0(SYS_getpid);
+	if (RAW_3(SYS_tgkill, pid, tid, 0) != -ESRCH)
+		return -EACCES; /* or this /proc is that of another pid namespace */
 	return -ESRCH;
 }
 

@@ -29,7 +29,9 @@ struct poking {
 	struct unstick_thread *thread;
 	uint64_t generation;
 	enum poke_how how;
-	struct task_call call;
+	unstick_time begun;
+	bool sent;
+	struct task_call call; /* what read_call() found */
 	struct unstick_outcome outcome;
 };
 
@@ -102,7 +104,7 @@ static enum poke_result send_one(struct poking *poking)
 	if (error)
 		return leave(poking, error == -ESRCH ? UNSTICK_GONE : UNSTICK_SIGNAL_BLOCKED);
 	atomic_store(&thread->inflight, 1);
-	thread->attempt.signals++;
+	poking->sent = true;
 	return POKE_SENT;
 }
 
@@ -110,14 +112,17 @@ static enum poke_result send_one(struct poking *poking)
 static bool own_call_would_suffer(struct poking *poking, long nr, int fd)
 {
 	const struct call *call = call_find(nr);
-	struct fd_info info;
+	struct fd_info info = {.kind = FD_SOCKET};
+	struct policy_verdict verdict;
 	if (!call)
 		return false;
-	if (call->flags & (CALL_BY_FD | CALL_FILE_LOCK))
-		return fd_look(fd, &info) == 0 && info.may_hang;
-	if (call->verdict != CALL_LEAVE && !(call->flags & CALL_BY_WAIT))
+	if ((call->flags & (CALL_BY_FD | CALL_FILE_LOCK)) && fd_look(fd, &info) == 0 && info.may_hang)
+		return true;
+	bool moves_data = call->flags & (CALL_BY_FD | CALL_ON_SOCKET);
+	bool suspicious =
+	        moves_data ? policy_may_be_copying(call, fd, &info) : call->verdict == CALL_LEAVE || (call->flags & CALL_BY_WAIT);
+	if (!suspicious)
 		return false;
-	struct policy_verdict verdict;
 	if (read_call(poking) != TASK_BLOCKED)
 		return false;
 	judge(poking, POLICY_FULL, &verdict);
@@ -189,7 +194,7 @@ static enum poke_result poke_blocked_foreign(struct poking *poking)
 		return leave(poking, verdict.kind);
 	count_repeats(poking);
 	if (flags & CALL_CHILD)
-		poking->outcome.child = thread->attempt.child = child_of(&poking->call);
+		thread->attempt.child = child_of(&poking->call);
 	if (thread->attempt.repeats >= MAX_REPEATS) {
 		if (flags & CALL_CHILD)
 			return leave(poking, UNSTICK_LOOPING);
@@ -259,29 +264,30 @@ static void let_go(struct unstick_thread *thread)
 		futex_wake((_Atomic uint32_t *)(void *)&thread->window.state, 1);
 }
 
-static void begin_attempt(struct poking *poking)
+/* What is kept of the attempts on one scope. */
+static void open_attempt(struct poking *poking)
 {
 	struct unstick_thread *thread = poking->thread;
-	pid_t tid = atomic_load(&thread->tid);
-	if (thread->attempt.generation != poking->generation)
-		thread->attempt = (struct attempt){.generation = poking->generation,
-		                                   .begun = unstick_now(),
-		                                   .taken = atomic_load(&thread->ticket.taken),
-		                                   .seen = atomic_load(&thread->ticket.taken),
-		                                   .last.nr = -2};
-	poking->outcome = (struct unstick_outcome){.nr = -1, .fd = -1, .state = '?', .tid = tid, .child = thread->attempt.child};
+	if (thread->attempt.generation == poking->generation)
+		return;
+	uint32_t taken = atomic_load(&thread->ticket.taken);
+	thread->attempt = (struct attempt){
+	        .generation = poking->generation, .begun = poking->begun, .taken = taken, .seen = taken, .last.nr = -2};
 }
 
-static bool end_attempt(struct poking *poking, enum poke_result result)
+/* Returns whether a call has taken its error since the last poke. */
+static bool note_attempt(struct poking *poking, enum poke_result result)
 {
-	struct unstick_thread *thread = poking->thread;
-	uint32_t taken = atomic_load(&thread->ticket.taken);
-	bool progress = taken != thread->attempt.seen && thread->attempt.repeats < MAX_REPEATS;
-	thread->attempt.seen = taken;
-	poking->outcome.signals = thread->attempt.signals;
-	poking->outcome.ns = unstick_now() - thread->attempt.begun;
+	struct attempt *attempt = &poking->thread->attempt;
+	uint32_t taken = atomic_load(&poking->thread->ticket.taken);
+	bool progress = taken != attempt->seen && attempt->repeats < MAX_REPEATS;
+	attempt->seen = taken;
+	attempt->signals += poking->sent;
+	poking->outcome.signals = attempt->signals;
+	poking->outcome.child = attempt->child;
+	poking->outcome.ns = unstick_now() - attempt->begun;
 	if (result != POKE_RUNNING || poking->how == POKE_FIRST)
-		outcome_store(&thread->outcome, &poking->outcome);
+		outcome_store(&poking->thread->outcome, &poking->outcome);
 	return progress;
 }
 
@@ -289,11 +295,20 @@ enum poke_result poke_thread(struct unstick_thread *thread, uint64_t state, enum
 {
 	if (!hold(thread, state))
 		return POKE_MISSED;
-	struct poking poking = {.thread = thread, .generation = state >> STATE_GENERATION_SHIFT, .how = how};
-	begin_attempt(&poking);
+	struct poking poking;
+	poking.thread = thread;
+	poking.generation = state >> STATE_GENERATION_SHIFT;
+	poking.how = how;
+	poking.begun = unstick_now();
+	poking.sent = false;
+	poking.outcome = (struct unstick_outcome){.nr = -1, .fd = -1, .state = '?', .tid = atomic_load(&thread->tid)};
 	uint64_t marker = atomic_load(&thread->window.marker);
+	/* Between here and the signal the less is written the better: the lines of the record are the other processor's. */
+	if (!marker || how != POKE_FIRST)
+		open_attempt(&poking);
 	enum poke_result result = marker ? poke_own(&poking, marker) : poke_foreign(&poking);
-	*progress = end_attempt(&poking, result);
+	open_attempt(&poking);
+	*progress = note_attempt(&poking, result);
 	let_go(thread);
 	return result;
 }

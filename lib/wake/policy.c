@@ -3,6 +3,7 @@
  * See policy.h. Each judge_...() below either settles the matter and returns true, or leaves it to the next.
  */
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include "base/raw.h"
 #include "base/text.h"
@@ -161,15 +162,20 @@ static bool is_file(const struct fd_info *info)
 	return info->kind == FD_FILE || info->kind == FD_DIRECTORY || info->kind == FD_BLOCK;
 }
 
+/* It waits for a pipe, a socket or the like: the kernel's own function says so. */
+static bool waits_for_peer(struct matter *matter)
+{
+	static const char *const waits[] = {"pipe_",           "anon_pipe_",  "wait_for_space", "wait_woken", "sk_stream_wait",
+	                                    "sock_alloc_send", "unix_",       "sock_wait_for",  "__skb_wait", "tcp_",
+	                                    "inet_csk_",       "do_wait_intr"};
+
+	return begins_with_one_of(wait_function(matter), waits, sizeof(waits) / sizeof(waits[0]));
+}
+
 /* A call that moves data between two fds, one of them a file, may be cut short while it waits for the other one. */
 static bool judge_transfer(struct matter *matter)
 {
-	static const char *const waits[] = {"pipe_wait_",     "wait_for_space",  "wait_woken",
-	                                    "sk_stream_wait", "sock_alloc_send", "sock_wait_for",
-	                                    "unix_",          "__skb_wait",      "tcp_"};
-
-	return !begins_with_one_of(wait_function(matter), waits, sizeof(waits) / sizeof(waits[0])) &&
-	       (judge_wait(matter) || leave(matter, "it may be waiting for a file"));
+	return !waits_for_peer(matter) && (judge_wait(matter) || leave(matter, "it may be waiting for a file"));
 }
 
 static bool judge_error(struct matter *matter, int error)
@@ -181,6 +187,18 @@ static bool judge_error(struct matter *matter, int error)
 		return true;
 	return matter->verdict->wait[0] == '\0' &&
 	       settle(matter, CALL_LEAVE, UNSTICK_NOT_INSPECTABLE, "neither its fd nor its wait function can be seen");
+}
+
+bool policy_may_be_copying(const struct call *known, int fd, const struct fd_info *info)
+{
+	struct pollfd one = {.fd = fd, .events = (known->flags & CALL_GIVES) ? POLLOUT : POLLIN};
+
+	return (info->kind == FD_PIPE || info->kind == FD_SOCKET) && RAW_3(SYS_poll, &one, 1, 0) == 1;
+}
+
+static bool may_be_copying(const struct matter *matter, const struct fd_info *info)
+{
+	return matter->pid == 0 && policy_may_be_copying(matter->known, matter->verdict->fd, info);
 }
 
 static bool judge_fd(struct matter *matter, int fd)
@@ -196,9 +214,10 @@ static bool judge_fd(struct matter *matter, int fd)
 		if (info.may_hang)
 			return judge_wait(matter) ||
 			       settle(matter, CALL_LEAVE, UNSTICK_UNINTERRUPTIBLE, "a file on a mount whose server may be dead");
-		return leave(matter, "a regular file, directory or block device");
+		/* Unless the fd was closed and reused while the thread waits for what it was. */
+		return !waits_for_peer(matter) && leave(matter, "a regular file, directory or block device");
 	}
-	return (info.is_device || info.kind == FD_UNKNOWN) && judge_wait(matter);
+	return (info.is_device || info.kind == FD_UNKNOWN || may_be_copying(matter, &info)) && judge_wait(matter);
 }
 
 static bool judge_file_lock(struct matter *matter)
@@ -229,6 +248,7 @@ static bool may_be_in_path(const struct matter *matter)
 /* What the flags of a call that may in principle be cut short ask for before. */
 static bool judge_flags(struct matter *matter)
 {
+	static const struct fd_info socket_info = {.kind = FD_SOCKET};
 	unsigned flags = matter->known->flags;
 
 	if ((flags & CALL_BY_WAIT) != 0 && judge_open(matter))
@@ -240,6 +260,8 @@ static bool judge_flags(struct matter *matter)
 	if ((flags & CALL_FILE_LOCK) != 0 && judge_file_lock(matter))
 		return true;
 	if ((flags & CALL_BY_NAME) != 0 && may_be_in_path(matter) && judge_wait(matter))
+		return true;
+	if ((flags & CALL_ON_SOCKET) != 0 && may_be_copying(matter, &socket_info) && judge_wait(matter))
 		return true;
 	return (flags & CALL_ANY_FDS) != 0 && judge_wait(matter);
 }

@@ -5,13 +5,14 @@
  * Invariant: a thread that a signal would make worse is never judged CALL_EINTR_ONLY or CALL_REWRITE by a full judgement. In a FUSE
  * request the first signal turns a sleep that can be killed into one that cannot; in a page fault on a userfaultfd inside a read or write
  * it makes the thread spin. The quick judgement keeps that promise for everything that it can see by the call and its fds; what it
- * does not see is a buffer in memory that is itself mapped from a FUSE file or a userfaultfd.
+ * does not see is a write to a full socket, or a datagram's read, stuck on a buffer mapped from a FUSE file or a userfaultfd.
  * What it does not do: send anything, count attempts, or look at signal masks and handlers. Async-signal-safe.
  */
 #ifndef UNSTICK_WAKE_POLICY_H
 #define UNSTICK_WAKE_POLICY_H
 
 #include "base/calls.h"
+#include "inspect/fd.h"
 #include "inspect/task.h"
 
 struct policy_verdict {
@@ -31,6 +32,11 @@ enum {
 	POLICY_ALLOWED =
 	        1 << 2, /* a scope allows the call (unstick_scope_allow()), unless it is CALL_NEVER or would be made worse */
 };
+
+/* A thread of this process is blocked in that call on a pipe or socket although the fd is ready: then it may be stuck in the copy from or to
+ * a page of a userfaultfd or of a silent FUSE file, where a signal would make it worse, and the wait function must be asked. Polling such
+ * an fd takes a twentieth of the time of reading the wait function. */
+bool policy_may_be_copying(const struct call *known, int fd, const struct fd_info *info);
 
 /* pid 0: this process. `call` is what task_read_call() gave with TASK_BLOCKED. */
 void policy_judge(pid_t pid, pid_t tid, const struct task_call *call, unsigned how, struct policy_verdict *ret);

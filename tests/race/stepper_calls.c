@@ -385,7 +385,10 @@ static long do_fcntl(struct run *run)
 	return unstick_fcntl_lock(run->fd, F_OFD_SETLKW, &whole);
 }
 
-#define EMPTY_READY {[EMPTY] = true, [READY] = true}
+#define EMPTY_READY                            \
+	{                                      \
+		[EMPTY] = true, [READY] = true \
+	}
 
 const struct own_call stepper_calls[] = {
         {"read", EMPTY_READY, pipe_reader, do_read, bytes_taken, READY_BYTES},

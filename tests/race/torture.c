@@ -43,10 +43,8 @@ static unsigned stuck_after_s = 30;
 enum kind { OWN, BEGIN, FOREIGN, STORM, DATA, KINDS };
 
 static const char *const kind_names[] = {
-        "own calls: every cancel frees, at the first signal",
-        "cancel against scope_begin: every cancel frees, at the first signal",
-        "foreign calls that retry EINTR: every cancel frees",
-        "cancel storm against scope_end: nothing reaches the call after it",
+        "own calls: every cancel frees, at the first signal", "cancel against scope_begin: every cancel frees, at the first signal",
+        "foreign calls that retry EINTR: every cancel frees", "cancel storm against scope_end: nothing reaches the call after it",
         "cancel against arriving data: no byte lost",
 };
 
@@ -335,7 +333,8 @@ static void play_all(enum kind kind, long rounds, unsigned pairs)
 static void say_where(pid_t pid)
 {
 	char command[128];
-	snprintf(command, sizeof command, "for t in /proc/%d/task/*; do echo \"# $t $(cat $t/comm $t/syscall $t/wchan | tr '\\n' ' ')\"; done", pid);
+	snprintf(command, sizeof command,
+	         "for t in /proc/%d/task/*; do echo \"# $t $(cat $t/comm $t/syscall $t/wchan | tr '\\n' ' ')\"; done", pid);
 	if (system(command) != 0)
 		puts("# cannot tell where it is stuck");
 }
@@ -368,11 +367,12 @@ static bool run(unsigned number, enum kind kind, long rounds, unsigned pairs)
 	if (pid == 0)
 		play_all(kind, rounds, pairs);
 	bool ended = watch(pid, &status);
-	bool first_signal = kind == OWN || kind == BEGIN; /* FIRED, then the signal, and the window's pc: no second look is needed */
-	bool ok = ended && WIFEXITED(status) && WEXITSTATUS(status) == 0 && !counts->stale && !counts->wrong && !counts->lost_bytes &&
-	          (SANITIZED || !first_signal || !counts->second_looks);
-	printf("%sok %u - %s: %ld rounds, %ld cut short, %d lost, %ld stale hits, %ld wrong", ok ? "" : "not ", number, kind_names[kind],
-	       counts->rounds, counts->cut, !ended, counts->stale, counts->wrong);
+	bool first_signal =
+	        kind == OWN || kind == BEGIN; /* FIRED, then the signal, and the window's pc: no second look is needed */
+	bool ok = ended && WIFEXITED(status) && WEXITSTATUS(status) == 0 && !counts->stale && !counts->wrong &&
+	          !counts->lost_bytes && (SANITIZED || !first_signal || !counts->second_looks);
+	printf("%sok %u - %s: %ld rounds, %ld cut short, %d lost, %ld stale hits, %ld wrong", ok ? "" : "not ", number,
+	       kind_names[kind], counts->rounds, counts->cut, !ended, counts->stale, counts->wrong);
 	if (kind == DATA)
 		printf(", %ld bytes lost", counts->lost_bytes);
 	if (first_signal || kind == FOREIGN)
@@ -408,7 +408,8 @@ int main(int argc, char **argv)
 	unsigned number = 0, failed = 0;
 	for (enum kind kind = OWN; kind < KINDS; kind++)
 		if (rounds[kind] > 0 && kind == FOREIGN && SANITIZED)
-			printf("ok %u - %s # SKIP TSan runs handlers after the call has returned: it keeps its EINTR\n", ++number, kind_names[kind]);
+			printf("ok %u - %s # SKIP TSan runs handlers after the call has returned: it keeps its EINTR\n", ++number,
+			       kind_names[kind]);
 		else if (rounds[kind] > 0)
 			failed += !run(++number, kind, rounds[kind], (unsigned)pairs);
 	printf("1..%u\n", number);
