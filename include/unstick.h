@@ -15,7 +15,8 @@
  *   Threads      every function may be called from any thread (MT-safe). "AS-safe" marks those that may also be called in a
  *                signal handler; the others may not.
  *   Ownership    `ret` parameters are written only on success. *_unref(NULL) and *_free(NULL) do nothing and return NULL.
- *   Fork         the child has one thread, no scopes and no background thread; tokens keep their state. The library works in it.
+ *   Fork         the child has one thread, no scopes and no background thread; tokens keep their state. The library works in it: the
+ *                deadlines of tokens are seen to again once a scope is begun, or unstick_token_fd() or _wait() called.
  *                After vfork() only execve() and _exit() may be called, as ever.
  *   Pointers     must point to something unless NULL is said to be allowed; NULL gives -EINVAL.
  *   Options      structures start with `size_t size` = sizeof; NULL means defaults; unknown flag bits give -EINVAL.

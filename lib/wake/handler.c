@@ -63,9 +63,9 @@ __attribute__((no_sanitize("address"))) static void cut_below(struct unstick_thr
 	if (!thread_on_own_stack(self, at) || !thread_on_own_stack(self, call_sp) || call_sp - at > FARTHEST)
 		return;
 	for (; at + sizeof(ucontext_t) <= call_sp; at += 8) {
-		ucontext_t *frame = (ucontext_t *)at;
-		if (arch_sp(frame) == call_sp && in_window(arch_pc(frame)))
-			arch_set_pc(frame, (uintptr_t)arch_window_cut);
+		uintptr_t *sp = (uintptr_t *)(at + ARCH_SP_OFFSET), *pc = (uintptr_t *)(at + ARCH_PC_OFFSET);
+		if (*sp == call_sp && in_window(*pc))
+			*pc = (uintptr_t)arch_window_cut;
 	}
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Our signal does not reach the thread because it is blocked there (faults 1 and 2). Nothing can be freed by it then: what is tested is
- * that unstick says so, sends no more than one signal, leaves nothing behind, and that what needs no signal works still.
+ * Our signal does not reach the thread because it is blocked there (faults 1 and 2). Nothing can be freed by it then: what is
+ * tested is that unstick says so, sends no more than one signal, leaves nothing behind, and that what needs no signal works still.
  */
 #include <poll.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Cancels where they come at the wrong moment, or several at once: nested scopes (fault 24), before, during and after (25), two cancellers
- * (26). What is not lost is checked together with what must not be hit.
+ * Cancels where they come at the wrong moment, or several at once: nested scopes (fault 24), before, during and after (25), two
+ * cancellers (26). What is not lost is checked together with what must not be hit.
  */
 #include <poll.h>
 #include <sched.h>
@@ -158,8 +158,8 @@ static void before_own(void)
 	before(true);
 }
 
-/* The cancel comes at any moment between before the begin and after the end. The scope has one read in it: of a byte that is there, or
- * of none; the second must come out, and only with the reason. */
+/* The cancel comes at any moment between before the begin and after the end. The scope has one read in it: of a byte that is there,
+ * or of none; the second must come out, and only with the reason. */
 struct racer {
 	_Atomic(struct unstick_token *) token;
 	_Atomic long delay;
@@ -266,7 +266,8 @@ static long cancel_together(struct victim *canceller)
 	return 0;
 }
 
-/* Two threads fire at once, by the tokens of that index (-1: a deadline on the first). One reason comes of it, the same everywhere. */
+/* Two threads fire at once, by the tokens of that index (-1: a deadline on the first). One reason comes of it, the same everywhere.
+ * */
 static void two_at_once(int first, int second, bool own)
 {
 	struct unstick_token *tokens[2];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The wall clock jumps (fault 37), the machine sleeps (fault 38). Deadlines are of CLOCK_MONOTONIC and do not care.
- * The jump is of half a minute: far more than the deadlines here, little for the others on this machine; and it is taken back at once, by
- * the parent too (fault_clock_later()).
+ * The wall clock jumps (fault 37), the machine sleeps (fault 38). Deadlines are of CLOCK_MONOTONIC and do not care. The jump is of
+ * half a minute: far more than the deadlines here, little for the others on this machine; and it is taken back at once, by the
+ * parent too (fault_clock_later()).
  */
 #include <string.h>
 #include <time.h>

@@ -44,7 +44,8 @@ static struct share {
 
 static int proc_dir = -1;
 
-/* ---- TSan: a forked child of a process with threads may start threads; a case that is skipped leaves its threads where they are */
+/* ---- TSan: a forked child of a process with threads may start threads; a case that is skipped leaves its threads where they are
+ * */
 
 #if FAULT_TSAN
 const char *__tsan_default_options(void);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * The harness of the fault tests. A program has a table of faults and calls fault_main(); each runs in a process of its own (and a process
- * group of its own), so that it may break what it likes: handlers, limits, descriptors, mounts, credentials. The parent watches the
- * clock; it says what a case that does not end was stuck in, and ends it. What a case leaves behind (children, files, a frozen cgroup, a
- * clock that was set) the parent clears up, however the case ended.
- * Output is TAP. Arguments of a program, if any, are the numbers of the faults to run.
- * No case asserts a time: it waits on states that /proc shows, and the watchdog is the only clock.
+ * The harness of the fault tests. A program has a table of faults and calls fault_main(); each runs in a process of its own (and a
+ * process group of its own), so that it may break what it likes: handlers, limits, descriptors, mounts, credentials. The parent
+ * watches the clock; it says what a case that does not end was stuck in, and ends it. What a case leaves behind (children, files, a
+ * frozen cgroup, a clock that was set) the parent clears up, however the case ended. Output is TAP. Arguments of a program, if any,
+ * are the numbers of the faults to run. No case asserts a time: it waits on states that /proc shows, and the watchdog is the only
+ * clock.
  */
 #ifndef TESTS_FAULT_H
 #define TESTS_FAULT_H
@@ -57,8 +57,8 @@ void fault_note(const char *format, ...) __attribute__((format(printf, 1, 2))); 
 			fault_fail(__FILE__, __LINE__, #condition, __VA_ARGS__); \
 	} while (0)
 
-/* The result of a foreign read, write or the like. TSan runs handlers only after such a call has returned, when nothing can give it an errno
- * any more: there a case that depends on it is skipped when the plain EINTR shows. */
+/* The result of a foreign read, write or the like. TSan runs handlers only after such a call has returned, when nothing can give it
+ * an errno any more: there a case that depends on it is skipped when the plain EINTR shows. */
 static inline long after_foreign(long result)
 {
 	if (FAULT_TSAN && result == -EINTR)
@@ -86,8 +86,8 @@ void fault_pause(void); /* a millisecond, between two looks at a state */
 		fault_waiting_for("%s", "");         \
 	} while (0)
 
-/* /proc as it was when the case began, also when it has been unmounted since. `file` of a thread of `pid` (0: this process): false if it
- * cannot be read. */
+/* /proc as it was when the case began, also when it has been unmounted since. `file` of a thread of `pid` (0: this process): false
+ * if it cannot be read. */
 void proc_reopen(void); /* after a mount of another /proc */
 bool proc_read(pid_t pid, pid_t tid, const char *file, char *buf, size_t size);
 char proc_state(pid_t pid, pid_t tid);                        /* state letter, '?' unknown */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Memory is short (fault 35): the n-th allocation of the process fails, for each n that there is; and all of them fail while threads are
- * freed, where the library must not make any. This program's malloc(3) is in front of the C library's.
+ * Memory is short (fault 35): the n-th allocation of the process fails, for each n that there is; and all of them fail while
+ * threads are freed, where the library must not make any. This program's malloc(3) is in front of the C library's.
  */
 #include <poll.h>
 #include <stdlib.h>

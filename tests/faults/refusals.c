@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the library would like to use is refused: tgkill(2) by a filter (fault 20), file descriptors (fault 36), /proc (fault 49). Freeing
- * goes on with what is left, and the outcome tells what was missing.
+ * What the library would like to use is refused: tgkill(2) by a filter (fault 20), file descriptors (fault 36), /proc (fault 49).
+ * Freeing goes on with what is left, and the outcome tells what was missing.
  */
 #include <fcntl.h>
 #include <grp.h>
@@ -113,7 +113,8 @@ static void filter_of_all(void)
 
 static struct rlimit before;
 
-/* All descriptors below the limit are in use from here on. The harness reads /proc, so it cannot be asked before give_back_fds(). */
+/* All descriptors below the limit are in use from here on. The harness reads /proc, so it cannot be asked before give_back_fds().
+ * */
 static void use_up_fds(void)
 {
 	struct rlimit limit;
@@ -367,7 +368,8 @@ static void nobody_kept_fd(void)
 	freed_with_kept_fd(become_nobody);
 }
 
-/* As `unshare --pid --fork` leaves it: /proc is that of the outer namespace, where this process and its threads have other numbers. */
+/* As `unshare --pid --fork` leaves it: /proc is that of the outer namespace, where this process and its threads have other numbers.
+ * */
 static void outer_proc(void)
 {
 	int status;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Somebody has taken our signal's handler away (faults 3 and 4), or made it restart calls (fault 5). It is told whose it is now; it is
- * never put back behind the program's back; what needs no signal works still.
+ * Somebody has taken our signal's handler away (faults 3 and 4), or made it restart calls (fault 5). It is told whose it is now; it
+ * is never put back behind the program's back; what needs no signal works still.
  */
 #include <dlfcn.h>
 #include <string.h>

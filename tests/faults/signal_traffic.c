@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Other signals, other senders, other takers of signals (faults 6 to 9): storms, a queue without room, sigwait(3) and signalfd(2) that eat
- * ours. Nothing may be lost, and nobody may get an errno of ours who was not cancelled.
+ * Other signals, other senders, other takers of signals (faults 6 to 9): storms, a queue without room, sigwait(3) and signalfd(2)
+ * that eat ours. Nothing may be lost, and nobody may get an errno of ours who was not cancelled.
  */
 #include <fcntl.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A file on a FUSE mount whose daemon says nothing: without libfuse, in a mount namespace of the case's own. It can be opened; reads of it,
- * and look-ups of any name but its own that begins with "h", never end while the daemon lives. When the daemon is killed they end with
- * ENOTCONN. Not tests/silent_fuse.h, which needs criterion. Skips the case where there can be no such mount.
+ * A file on a FUSE mount whose daemon says nothing: without libfuse, in a mount namespace of the case's own. It can be opened;
+ * reads of it, and look-ups of any name but its own that begins with "h", never end while the daemon lives. When the daemon is
+ * killed they end with ENOTCONN. Not tests/silent_fuse.h, which needs criterion. Skips the case where there can be no such mount.
  */
 #ifndef TESTS_SILENT_FILE_H
 #define TESTS_SILENT_FILE_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Threads that are stopped and go on: SIGSTOP, tracers, freezers, and the C library's own broadcast for setuid (faults 15 to 19). Some calls
- * come back with EINTR from that, as the kernel has it; none may come back with an errno of ours, and none may be lost for a cancel.
+ * Threads that are stopped and go on: SIGSTOP, tracers, freezers, and the C library's own broadcast for setuid (faults 15 to 19).
+ * Some calls come back with EINTR from that, as the kernel has it; none may come back with an errno of ours, and none may be lost
+ * for a cancel.
  */
 #include <fcntl.h>
 #include <poll.h>

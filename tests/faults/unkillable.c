@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Waits that a signal would make worse: a FUSE file whose daemon is silent (fault 46: an interruptible sleep becomes one that not even
- * SIGKILL ends), a userfaultfd that nobody answers (fault 48: a sleep becomes a loop). No signal is sent; it is told; and when what it
- * waits for comes about, the thread goes on as if nothing had been.
+ * Waits that a signal would make worse: a FUSE file whose daemon is silent (fault 46: an interruptible sleep becomes one that not
+ * even SIGKILL ends), a userfaultfd that nobody answers (fault 48: a sleep becomes a loop). No signal is sent; it is told; and when
+ * what it waits for comes about, the thread goes on as if nothing had been.
  */
 #include <fcntl.h>
 #include <linux/userfaultfd.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A plugin brings unstick in, and is unloaded again (fault 23): threads still in scopes are freed, those that end detach, the monitor lives.
- * Not linked with the library, which is what dlclose(3) is about; LIBRARY is its path.
+ * A plugin brings unstick in, and is unloaded again (fault 23): threads still in scopes are freed, those that end detach, the
+ * monitor lives. Not linked with the library, which is what dlclose(3) is about; LIBRARY is its path.
  */
 #include <dlfcn.h>
 #include <errno.h>

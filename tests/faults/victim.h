@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * For the fault tests: a thread that makes one blocking call inside a scope, or whatever else it is told to; and helpers, processes that do
- * to the case what a case cannot do to itself.
+ * For the fault tests: a thread that makes one blocking call inside a scope, or whatever else it is told to; and helpers, processes
+ * that do to the case what a case cannot do to itself.
  */
 #ifndef TESTS_VICTIM_H
 #define TESTS_VICTIM_H

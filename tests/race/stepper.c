@@ -413,6 +413,10 @@ int main(int argc, char **argv)
 	}
 	unsigned number = 0, failed = 0, total = 0, lost = 0, dropped = 0;
 	setvbuf(stdout, NULL, _IOLBF, 0);
+#ifdef __SANITIZE_THREAD__
+	puts("1..0 # SKIP stepper: TSan's runtime lies between the boundaries, and puts handlers off");
+	return 0;
+#endif
 	shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (shared == MAP_FAILED)
 		return 2;

@@ -8,10 +8,16 @@
 #define UNSTICK_WAKE_ARCH_X86_64_CONTEXT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <ucontext.h>
 
-enum { ARCH_SYSCALL_LENGTH = 2 }; /* 0F 05 */
+enum {
+	ARCH_SYSCALL_LENGTH = 2, /* 0F 05 */
+	/* Where a ucontext holds them. */
+	ARCH_PC_OFFSET = offsetof(ucontext_t, uc_mcontext.gregs) + REG_RIP * sizeof(greg_t),
+	ARCH_SP_OFFSET = offsetof(ucontext_t, uc_mcontext.gregs) + REG_RSP * sizeof(greg_t),
+};
 
 static inline uintptr_t arch_pc(const ucontext_t *context)
 {
