@@ -59,7 +59,7 @@ static bool rescue(void)
 	unstick_time begun = unstick_now();
 
 	unstick_scope_start(&scope, NULL, unstick_after_ms(DEADLINE_MS));
-	int answer = getaddrinfo("silent.example.", "http", &hints, &found);
+	int answer = getaddrinfo("silent.example.", "80", &hints, &found);
 	int error = unstick_scope_end(&scope);
 
 	printf("getaddrinfo came back after %.0f ms, deadline %d ms\n", (double)(unstick_now() - begun) / 1e6, DEADLINE_MS);

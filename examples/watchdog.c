@@ -163,6 +163,7 @@ static bool as_promised(const struct member *m, const struct watched table[MOST]
 
 int main(void)
 {
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	int silent[2]; /* neither end ever sends */
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, silent) < 0)
 		return 1;

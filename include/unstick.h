@@ -262,7 +262,7 @@ pid_t unstick_thread_tid(const struct unstick_thread *thread);
  * `until`, and tells what became of it. Not sticky: the next call runs normally (it may see one plain EINTR). Needs no scope there.
  * 0: *outcome is filled (outcome may be NULL); -EDEADLK on the calling thread itself; -EINVAL without a thread; -ENOSYS as for scopes.
  * Several calls at once on one thread take turns, and at most 8 threads are interrupted at once: -EBUSY if the turn has not come by
- * `until`. */
+ * `until`. A signal that is on its way when the time is up is waited for, at most a second. */
 UNSTICK_MUST_USE int unstick_thread_interrupt(struct unstick_thread *thread, unstick_time until, struct unstick_outcome *outcome);
 
 /* What the library last did to a thread because a scope of it had fired; kind UNSTICK_NONE if nothing. Always 0, or -EINVAL. */

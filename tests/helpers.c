@@ -157,9 +157,34 @@ void count_signal(int signal, int flags)
 	cr_assert_eq(sigaction(signal, &action, NULL), 0);
 }
 
+#ifdef TESTS_WITH_ASAN
+static bool others_are_asleep(void)
+{
+	bool asleep = true;
+	DIR *tasks = opendir("/proc/self/task");
+	for (struct dirent *entry; tasks && (entry = readdir(tasks));) {
+		pid_t tid = atoi(entry->d_name);
+		asleep = asleep && (tid == 0 || tid == (pid_t)syscall(SYS_gettid) || state_of(tid) == 'S');
+	}
+	if (tasks)
+		closedir(tasks);
+	return asleep;
+}
+
+void settle_before_fork(void)
+{
+	wait_for(others_are_asleep());
+}
+#else
+void settle_before_fork(void)
+{
+}
+#endif
+
 int in_child(int (*body)(void *arg), void *arg)
 {
 	int status = 0;
+	settle_before_fork();
 	pid_t pid = fork();
 	if (pid == 0) {
 		alarm(30); /* a child that hangs ends, and says so by its signal */

@@ -69,6 +69,17 @@ struct unstick_token *token_make(struct unstick_token *parent);
 void count_signal(int signal, int flags);
 extern _Atomic unsigned signals_counted;
 
+/* ASan's allocator has locks that are not held over a fork: with it, waits until no other thread can have them. Else nothing. */
+void settle_before_fork(void);
+
+#if defined(__SANITIZE_ADDRESS__)
+#define TESTS_WITH_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define TESTS_WITH_ASAN 1
+#endif
+#endif
+
 /* Runs body() in a forked child, which returns 0 or the number of what was wrong; returns its exit status (1000 + signal if killed). */
 int in_child(int (*body)(void *arg), void *arg);
 

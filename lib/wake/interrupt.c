@@ -21,7 +21,7 @@
 #include "wake/signal.h"
 #include "wake/thread.h"
 
-static const unstick_time FIRST_GAP = 1 * TIME_NS_PER_MS, LAST_GAP = 50 * TIME_NS_PER_MS, GRACE = 10 * TIME_NS_PER_MS;
+static const unstick_time FIRST_GAP = 1 * TIME_NS_PER_MS, LAST_GAP = 50 * TIME_NS_PER_MS, GRACE = 1000 * TIME_NS_PER_MS;
 
 enum { RUNNING_LOOKS = 3, MAX_REPEATS = 3 };
 
@@ -270,6 +270,14 @@ static void wait_for_answer(struct attempt_on *on, unstick_time gap, unstick_tim
 		futex_sleep(&on->desk->ticket.runs, seen, end);
 }
 
+/* Time is up, but a signal that nothing holds up is on its way to a thread that is not running yet: what it does decides the outcome, and it
+ * needs the ticket. On a machine that is too busy to run the thread this may take longer than the caller's time. */
+static bool is_under_way(const struct attempt_on *on)
+{
+	bool held_up = on->outcome->kind != UNSTICK_UNINTERRUPTIBLE && on->outcome->kind != UNSTICK_WOKEN;
+	return on->outcome->signals && !is_answered(on) && !held_up && on->outcome->state != 'D';
+}
+
 static void interrupt(struct attempt_on *on)
 {
 	unstick_time gap = FIRST_GAP;
@@ -279,11 +287,9 @@ static void interrupt(struct attempt_on *on)
 		wait_for_answer(on, gap, on->until);
 		gap = time_min(2 * gap, LAST_GAP);
 	}
-	/* Time is up, but a signal is under way that nothing holds up: what it does decides the outcome. */
-	if (on->outcome->kind == UNSTICK_UNINTERRUPTIBLE && on->outcome->state == 'S' && on->outcome->signals && !is_answered(on)) {
+	if (is_under_way(on)) {
 		wait_for_answer(on, GRACE, UNSTICK_NEVER);
-		if (is_answered(on))
-			on->outcome->kind = how_it_ended(on);
+		on->outcome->kind = is_answered(on) ? how_it_ended(on) : UNSTICK_UNINTERRUPTIBLE;
 	}
 	/* The last look may have been a moment too early: what the handler did counts, and only that. */
 	bool taken = was_taken(on);

@@ -124,7 +124,7 @@ static void start(struct child *child, struct job *job)
 
 static void print_file(const char *dir, const char *tid, const char *name)
 {
-	char path[300], text[300];
+	char path[600], text[300];
 	snprintf(path, sizeof path, "%s/%s/%s", dir, tid, name);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
