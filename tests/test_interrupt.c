@@ -244,12 +244,13 @@ Test(interrupt, promise_5_the_truth_signal_blocked)
 	struct worker worker;
 	worker_start(&worker, read_deaf, NULL);
 	worker_wait_blocked(&worker, SYS_read);
-	struct unstick_outcome outcome = interrupt(&worker, soon());
+	struct unstick_outcome outcome = interrupt(&worker, soon()), at_once = interrupt(&worker, 0);
 	cr_assert(is_blocked_in(worker.tid, SYS_read));
 	write_byte(fds[1]);
 	write_byte(more[1]);
 	cr_assert_eq(worker_join(&worker), 1);
 	assert_kind(outcome, UNSTICK_SIGNAL_BLOCKED);
+	assert_kind(at_once, UNSTICK_SIGNAL_BLOCKED); /* one round only, as on a busy machine */
 	cr_assert_eq(outcome.error, 0);
 }
 
@@ -281,10 +282,11 @@ Test(interrupt, promise_5_the_truth_handler_replaced)
 	worker_start(&worker, read_once, NULL);
 	worker_wait_blocked(&worker, SYS_read);
 	cr_assert_eq(sigaction(unstick_signal(), &theirs, NULL), 0);
-	struct unstick_outcome outcome = interrupt(&worker, soon());
+	struct unstick_outcome outcome = interrupt(&worker, soon()), at_once = interrupt(&worker, 0);
 	write_byte(fds[1]);
 	cr_assert_eq(worker_join(&worker), 1);
 	assert_kind(outcome, UNSTICK_HANDLER_REPLACED);
+	assert_kind(at_once, UNSTICK_HANDLER_REPLACED);
 	cr_assert_eq(outcome.handler, (const void *)(uintptr_t)nothing);
 	unstick_thread_unref(self);
 }

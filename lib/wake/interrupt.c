@@ -23,7 +23,7 @@
 
 static const unstick_time FIRST_GAP = 1 * TIME_NS_PER_MS, LAST_GAP = 50 * TIME_NS_PER_MS, GRACE = 1000 * TIME_NS_PER_MS;
 
-enum { RUNNING_LOOKS = 3, MAX_REPEATS = 3 };
+enum { RUNNING_LOOKS = 3, DEAF_LOOKS = 6, MAX_REPEATS = 3 };
 
 static struct lock desk_lock;
 static _Atomic uint32_t desk_freed; /* waiters for a desk sleep on it */
@@ -41,7 +41,7 @@ struct attempt_on {
 	bool given_eintr;       /* the ticket only asked for the kernel's EINTR */
 	bool plain;             /* the last signal went without a ticket: its EINTR is all */
 	bool event_loop;
-	unsigned running_looks, repeats;
+	unsigned running_looks, deaf_looks, repeats;
 };
 
 /* ---- desks */
@@ -229,8 +229,10 @@ static bool round_running(struct attempt_on *on)
 	if (on->first.nr == -2) /* computing, or only between two calls: one look does not tell */
 		return ++on->running_looks < RUNNING_LOOKS ? keep_looking(on, UNSTICK_NOT_BLOCKED)
 		                                           : finish(on, UNSTICK_NOT_BLOCKED);
-	/* On its way to the handler, which needs the ticket; unless a sigwait() has taken the signal, which needs it to be blocked. */
-	if (on->outcome->signals && !is_answered(on) && task_blocks_signal(0, on->tid, unstick_signal()) != 1)
+	/* On its way to the handler, which needs the ticket; unless a sigwait() has taken the signal, which needs it to be blocked. But so it is
+	 * in the handler itself, until that has answered. */
+	bool deaf = on->outcome->signals && !is_answered(on) && task_blocks_signal(0, on->tid, unstick_signal()) == 1;
+	if (on->outcome->signals && !is_answered(on) && !(deaf && ++on->deaf_looks >= DEAF_LOOKS))
 		return keep_looking(on, UNSTICK_WOKEN);
 	/* After a mere EINTR it may be on its way back. */
 	if (was_taken(on) && on->given_eintr && ++on->running_looks < RUNNING_LOOKS)
@@ -257,6 +259,9 @@ static bool one_round(struct attempt_on *on)
 		return round_running(on);
 	if (looked == -ESRCH)
 		return finish(on, UNSTICK_GONE);
+	if (looked < 0 &&
+	    on->first.nr != -2) /* it could be read before: the thread is ending, and its files are root's meanwhile */
+		return round_running(on);
 	return looked < 0 ? round_blind(on) : round_blocked(on, &call);
 }
 

@@ -190,6 +190,13 @@ bool proc_status_bit(pid_t tid, const char *key, int signal)
 
 /* ---- in the parent */
 
+static volatile sig_atomic_t told_to_end; /* by a runner whose patience is at its end: what is under way is cleared up first */
+
+static void end_soon(int number)
+{
+	told_to_end = number;
+}
+
 static void tell_threads(pid_t pid)
 {
 	char path[40], name[64], call[256], wait_function[64];
@@ -225,13 +232,15 @@ static void tell_where(pid_t group)
 }
 
 /* Until the process has ended; its number stays taken. False if it has not after `ms`. */
-static bool has_ended(pid_t pid, long ms)
+static bool has_ended(pid_t pid, long ms, bool until_told)
 {
 	siginfo_t info;
 	for (long i = 0; i <= ms; i++) {
 		info.si_pid = 0;
 		if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid)
 			return true;
+		if (until_told && told_to_end)
+			return false;
 		fault_pause();
 	}
 	return false;
@@ -267,7 +276,7 @@ static void clear_up(pid_t pid)
 	if (share->thaw_dir[0] != '\0')
 		thaw();
 	kill(-pid, SIGKILL); /* its children too: the process itself still holds the number */
-	if (!has_ended(pid, 5000))
+	if (!has_ended(pid, 5000, false))
 		fault_note("process %d does not end on SIGKILL: left behind", (int)pid);
 	else
 		waitpid(pid, NULL, 0);
@@ -284,6 +293,9 @@ static void clear_up(pid_t pid)
 
 static void run_case(const struct fault *fault)
 {
+	signal(SIGTERM, SIG_DFL);
+	signal(SIGINT, SIG_DFL);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	setpgid(0, 0);
 	fault->run();
 	int none = NO_VERDICT;
@@ -294,8 +306,8 @@ static void run_case(const struct fault *fault)
 static void judge(pid_t pid)
 {
 	siginfo_t info = {.si_pid = 0};
-	if (!has_ended(pid, SECONDS * 1000L)) {
-		snprintf(share->why, sizeof(share->why), "not ended after %d s%s%.160s", SECONDS,
+	if (!has_ended(pid, SECONDS * 1000L, true)) {
+		snprintf(share->why, sizeof(share->why), "%s%s%.160s", told_to_end ? "told to end" : "not ended in time",
 		         share->waiting_for[0] != '\0' ? ", waiting for " : "", share->waiting_for);
 		atomic_store(&share->verdict, FAILED);
 		tell_where(pid);
@@ -345,18 +357,20 @@ int fault_main(int argc, char **argv, const struct fault *faults, size_t count)
 	if (share == MAP_FAILED)
 		return 1;
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	signal(SIGTERM, end_soon);
+	signal(SIGINT, end_soon);
 	proc_reopen();
 	for (size_t i = 0; i < count; i++)
 		wanted += is_wanted(argc, argv, &faults[i]);
 	printf("1..%zu\n", wanted);
 	fflush(stdout);
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < count && !told_to_end; i++) {
 		if (!is_wanted(argc, argv, &faults[i]))
 			continue;
 		run_fault(&faults[i], ++place);
 		failed += share->verdict != PASSED && share->verdict != SKIPPED;
 		skipped += share->verdict == SKIPPED;
 	}
-	printf("# %zu passed, %zu failed, %zu skipped\n", wanted - failed - skipped, failed, skipped);
-	return failed > 0;
+	printf("# %zu passed, %zu failed, %zu skipped\n", place - failed - skipped, failed, skipped);
+	return failed > 0 || place < wanted;
 }
