@@ -197,6 +197,8 @@ int unstick_nanosleep(const struct timespec *span, struct timespec *remaining)
 	struct unstick_thread *self = call_scope();
 	if (!self)
 		return (int)RAW_2(SYS_nanosleep, span, remaining);
+	if (!span)
+		return -EFAULT;
 	if (!is_valid(span))
 		return -EINVAL;
 	return sleep_in_scope(self, unstick_after_ns(time_from_timespec(span)), remaining);
@@ -229,6 +231,8 @@ int unstick_clock_nanosleep(clockid_t clock, int flags, const struct timespec *w
 	struct unstick_thread *self = call_scope();
 	if (!self)
 		return (int)RAW_4(SYS_clock_nanosleep, clock, flags, when, remaining);
+	if (!when)
+		return -EFAULT;
 	if (!is_valid(when))
 		return -EINVAL;
 	bool relative = !(flags & TIMER_ABSTIME);

@@ -292,6 +292,8 @@ static void interrupt(struct attempt_on *on)
 		wait_for_answer(on, gap, on->until);
 		gap = time_min(2 * gap, LAST_GAP);
 	}
+	if (on->outcome->signals && !is_answered(on) && on->outcome->kind == UNSTICK_UNINTERRUPTIBLE)
+		on->outcome->kind = obstacle(on); /* there was no time yet to ask */
 	if (is_under_way(on)) {
 		wait_for_answer(on, GRACE, UNSTICK_NEVER);
 		on->outcome->kind = is_answered(on) ? how_it_ended(on) : UNSTICK_UNINTERRUPTIBLE;

@@ -116,15 +116,14 @@ static bool own_call_would_suffer(struct poking *poking, long nr, int fd)
 	struct policy_verdict verdict;
 	if (!call)
 		return false;
-	if ((call->flags & (CALL_BY_FD | CALL_FILE_LOCK)) && fd_look(fd, &info) == 0 && info.may_hang)
-		return true;
+	bool may_hang = (call->flags & (CALL_BY_FD | CALL_FILE_LOCK)) && fd_look(fd, &info) == 0 && info.may_hang;
 	bool moves_data = call->flags & (CALL_BY_FD | CALL_ON_SOCKET);
 	bool suspicious =
 	        moves_data ? policy_may_be_copying(call, fd, &info) : call->verdict == CALL_LEAVE || (call->flags & CALL_BY_WAIT);
-	if (!suspicious)
+	if (!may_hang && !suspicious)
 		return false;
 	if (read_call(poking) != TASK_BLOCKED)
-		return false;
+		return may_hang;
 	judge(poking, POLICY_FULL, &verdict);
 	return verdict.kind == UNSTICK_UNINTERRUPTIBLE;
 }

@@ -211,11 +211,12 @@ static bool judge_fd(struct matter *matter, int fd)
 	if (is_file(&info)) {
 		if ((matter->known->flags & CALL_TWO_FDS) != 0)
 			return judge_transfer(matter);
+		if (waits_for_peer(matter)) /* the fd was closed and reused while the thread waits for what it was */
+			return false;
 		if (info.may_hang)
 			return judge_wait(matter) ||
 			       settle(matter, CALL_LEAVE, UNSTICK_UNINTERRUPTIBLE, "a file on a mount whose server may be dead");
-		/* Unless the fd was closed and reused while the thread waits for what it was. */
-		return !waits_for_peer(matter) && leave(matter, "a regular file, directory or block device");
+		return leave(matter, "a regular file, directory or block device");
 	}
 	return (info.is_device || info.kind == FD_UNKNOWN || may_be_copying(matter, &info)) && judge_wait(matter);
 }
