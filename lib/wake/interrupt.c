@@ -259,8 +259,8 @@ static bool one_round(struct attempt_on *on)
 		return round_running(on);
 	if (looked == -ESRCH)
 		return finish(on, UNSTICK_GONE);
-	if (looked < 0 &&
-	    on->first.nr != -2) /* it could be read before: the thread is ending, and its files are root's meanwhile */
+	/* It could be read before: the thread is ending, and its files are root's meanwhile. */
+	if (looked < 0 && on->first.nr != -2)
 		return round_running(on);
 	return looked < 0 ? round_blind(on) : round_blocked(on, &call);
 }

@@ -108,7 +108,7 @@ static inline bool thread_on_own_stack(const struct unstick_thread *self, uintpt
 	return address >= self->stack_low && address < self->stack_high;
 }
 
-/* The marker is set. Is its call still there, for code whose stack pointer is `sp`? For the owner and the handler. */
+/* The marker is set. Is its call still there, for code whose stack pointer is `sp`? The owner's alone. */
 bool thread_own_call_exists(const struct unstick_thread *self, uintptr_t sp);
 
 void thread_before_fork(void);

@@ -12,11 +12,12 @@
 
 /* The part of a thread's record that the window touches; the offsets are known to window.S. */
 struct window {
-	_Atomic uint64_t state; /* thread.h: generation, ARMED, FIRED, POKING. The window only loads it. */
-	_Atomic uint64_t
-	        marker; /* (nr + 1) << 32 | fd while an own call is under way, else 0. Written on the owner's thread only. */
-	_Atomic uint64_t
-	        marker_sp; /* stack pointer of that call; a pointer to this window lies there while its frame exists. Likewise. */
+	/* thread.h: generation, ARMED, FIRED, POKING. The window only loads it. */
+	_Atomic uint64_t state;
+	/* (nr + 1) << 32 | fd while an own call is under way, else 0. Written on the owner's thread only, or while the record is free. */
+	_Atomic uint64_t marker;
+	/* Stack pointer of that call; a pointer to this window lies there while its frame exists. Likewise. */
+	_Atomic uint64_t marker_sp;
 };
 
 _Static_assert(offsetof(struct window, state) == 0, "window.S");
