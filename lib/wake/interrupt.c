@@ -141,16 +141,6 @@ static int obstacle(struct attempt_on *on)
 	return UNSTICK_UNINTERRUPTIBLE;
 }
 
-static void note_verdict(struct attempt_on *on, const struct task_call *call, const struct policy_verdict *verdict)
-{
-	struct unstick_outcome *outcome = on->outcome;
-	outcome->nr = call->nr;
-	outcome->fd = verdict->fd;
-	outcome->state = verdict->state;
-	memcpy(outcome->wait, verdict->wait, sizeof outcome->wait);
-	outcome->wait[sizeof outcome->wait - 1] = '\0';
-}
-
 /* ---- one round. Returns true when on->outcome->kind is final. */
 
 static bool finish(struct attempt_on *on, int kind)
@@ -210,7 +200,7 @@ static bool round_blocked(struct attempt_on *on, const struct task_call *call)
 	if (was_taken(on) && is_back_for_good(on))
 		return true;
 	policy_judge(0, on->tid, call, POLICY_IN_SCOPE | POLICY_FULL, &verdict);
-	note_verdict(on, call, &verdict);
+	policy_note(call, &verdict, on->outcome);
 	if (verdict.verdict == CALL_LEAVE)
 		return keep_looking(on, verdict.kind);
 	on->given_eintr = verdict.verdict == CALL_EINTR_ONLY;

@@ -58,17 +58,12 @@ static int read_call(struct poking *poking)
 /* The policy's verdict on poking->call, noted in the outcome. */
 static void judge(struct poking *poking, unsigned how, struct policy_verdict *verdict)
 {
-	struct unstick_outcome *outcome = &poking->outcome;
 	if (poking->how == POKE_AGAIN)
 		how |= POLICY_FULL;
 	if (scope_allows(poking->thread, poking->call.nr))
 		how |= POLICY_ALLOWED;
-	policy_judge(0, outcome->tid, &poking->call, how | POLICY_IN_SCOPE, verdict);
-	outcome->nr = poking->call.nr;
-	outcome->fd = verdict->fd;
-	outcome->state = verdict->state;
-	memcpy(outcome->wait, verdict->wait, sizeof outcome->wait);
-	outcome->wait[sizeof outcome->wait - 1] = '\0';
+	policy_judge(0, poking->outcome.tid, &poking->call, how | POLICY_IN_SCOPE, verdict);
+	policy_note(&poking->call, verdict, &poking->outcome);
 }
 
 static enum poke_result leave(struct poking *poking, int kind)

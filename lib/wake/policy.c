@@ -288,3 +288,11 @@ void policy_judge(pid_t pid, pid_t tid, const struct task_call *call, unsigned h
 	else
 		settle(&matter, (enum call_verdict)matter.known->verdict, UNSTICK_WOKEN, matter.known->reason);
 }
+
+void policy_note(const struct task_call *call, const struct policy_verdict *verdict, struct unstick_outcome *outcome)
+{
+	outcome->nr = call->nr;
+	outcome->fd = verdict->fd;
+	outcome->state = verdict->state;
+	text_copy(outcome->wait, sizeof(outcome->wait), verdict->wait);
+}

@@ -14,6 +14,7 @@
 #include "base/calls.h"
 #include "inspect/fd.h"
 #include "inspect/task.h"
+#include "unstick.h"
 
 struct policy_verdict {
 	enum call_verdict verdict;
@@ -40,5 +41,8 @@ bool policy_may_be_copying(const struct call *known, int fd, const struct fd_inf
 
 /* pid 0: this process. `call` is what task_read_call() gave with TASK_BLOCKED. */
 void policy_judge(pid_t pid, pid_t tid, const struct task_call *call, unsigned how, struct policy_verdict *ret);
+
+/* What the judgement saw, into an outcome: call, fd, state and wait function. Its kind is the caller's. */
+void policy_note(const struct task_call *call, const struct policy_verdict *verdict, struct unstick_outcome *outcome);
 
 #endif
