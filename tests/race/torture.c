@@ -208,6 +208,11 @@ static bool rest_undisturbed(struct pair *pair, struct unstick_token *quiet, lon
 	return (!inside || unstick_scope_end(&other) == 0) && good;
 }
 
+/* A call that was preempted on its way to sleep, already marked as sleeping, with the first signal pending, looks blocked for as long as the
+ * processor is somebody else's: a second signal is then sent for nothing. Seen twice in 500,000 rounds beside compilers on both processors, never
+ * on a quiet machine. Without the window's pc check 53 wakes in a million are lost to the first signal (facts of the design). */
+enum { ROUNDS_A_FALSE_LOOK = 100000 };
+
 static void count_second_looks(struct unstick_thread *self)
 {
 	struct unstick_outcome outcome;
@@ -367,10 +372,10 @@ static bool run(unsigned number, enum kind kind, long rounds, unsigned pairs)
 	if (pid == 0)
 		play_all(kind, rounds, pairs);
 	bool ended = watch(pid, &status);
-	bool first_signal =
-	        kind == OWN || kind == BEGIN; /* FIRED, then the signal, and the window's pc: no second look is needed */
+	bool first_signal = kind == OWN || kind == BEGIN; /* FIRED, then the signal, and the window's pc: it is enough */
 	bool ok = ended && WIFEXITED(status) && WEXITSTATUS(status) == 0 && !counts->stale && !counts->wrong &&
-	          !counts->lost_bytes && (SANITIZED || !first_signal || !counts->second_looks);
+	          !counts->lost_bytes &&
+	          (SANITIZED || !first_signal || counts->second_looks <= 1 + counts->rounds / ROUNDS_A_FALSE_LOOK);
 	printf("%sok %u - %s: %ld rounds, %ld cut short, %d lost, %ld stale hits, %ld wrong", ok ? "" : "not ", number,
 	       kind_names[kind], counts->rounds, counts->cut, !ended, counts->stale, counts->wrong);
 	if (kind == DATA)
