@@ -309,6 +309,192 @@ UNSTICK_MUST_USE int unstick_fcntl_lock(int fd, int command, struct flock *lock)
 /* Any other call. -EINVAL for those that cannot be made through a function: vfork, clone, clone3, rt_sigreturn. */
 UNSTICK_MUST_USE long unstick_syscall(long nr, long a, long b, long c, long d, long e, long f);
 
+/* ---- Engine: I/O operations on worker threads, each with its deadline and its cancel handle ----------------------------- */
+
+struct unstick_engine;
+/* A handle, not an address: one whose operation has gone is recognised, and does nothing. */
+struct unstick_op;
+struct unstick_buffer;
+
+enum unstick_opcode {
+	UNSTICK_OP_NOP = 1,
+	UNSTICK_OP_READ,
+	UNSTICK_OP_WRITE,
+	UNSTICK_OP_READV,
+	UNSTICK_OP_WRITEV,
+	UNSTICK_OP_RECV,
+	UNSTICK_OP_SEND,
+	UNSTICK_OP_RECVMSG,
+	UNSTICK_OP_SENDMSG,
+	UNSTICK_OP_ACCEPT,
+	UNSTICK_OP_CONNECT,
+	UNSTICK_OP_POLL,
+	UNSTICK_OP_OPENAT,
+	UNSTICK_OP_CLOSE,
+	UNSTICK_OP_FSYNC,
+	UNSTICK_OP_STATX,
+	UNSTICK_OP_SPLICE,
+	UNSTICK_OP_TIMEOUT,
+};
+
+enum {
+	UNSTICK_NETWORK = 1u << 0, /* hint: fd is a socket, pipe, eventfd or the like; saves a look at it */
+	UNSTICK_FILE = 1u << 1,    /* hint: fd is a file, directory, device or terminal */
+	UNSTICK_ISOLATE = 1u << 2, /* in the helper process; -EOPNOTSUPP as long as there is none */
+	UNSTICK_BUFFER = 1u << 3,  /* buf is a struct unstick_buffer *, used in place of a copy */
+};
+
+/* One operation. A field left zero means "none". Made with UNSTICK_RECV(fd, buf, n) and its like. What it points to stays the caller's
+ * and must be left alone until the operation has ended. An operation has the result of the own call of its name, with a blocking fd: it
+ * waits on an fd with O_NONBLOCK too, and write, writev, send and sendmsg go on until all has been moved; MSG_DONTWAIT is honoured.
+ * No SIGPIPE is raised. Cut short after it moved something, it reports what it moved. */
+struct unstick_request {
+	size_t size; /* sizeof(struct unstick_request) */
+	unsigned opcode, flags;
+	int fd;           /* openat, statx: the directory, or AT_FDCWD */
+	int op_flags;     /* MSG_*, O_*, AT_*, SPLICE_F_*, SOCK_*, poll events, as the call has them; fsync: 1 = data only */
+	void *buf;        /* readv, writev: struct iovec *; recvmsg, sendmsg: struct msghdr *; statx: struct statx * */
+	size_t len;       /* bytes; readv, writev: number of iovecs; openat: mode; statx: mask */
+	int64_t offset;   /* -1: the file's own position; timeout: the moment */
+	const void *addr; /* connect: the address; openat, statx: the path */
+	unsigned addr_len;
+	int fd2;                     /* splice: out of fd, into fd2 */
+	int64_t offset2;             /* splice: of fd2; -1: its own position */
+	unstick_time deadline;       /* 0: never */
+	struct unstick_token *token; /* may be NULL; the engine keeps a reference */
+	/* On a worker, outside locks, exactly once; may submit, cancel and unref, must not wait long. May be NULL. */
+	void (*done)(struct unstick_op *op, long result, void *arg);
+	void *arg;
+};
+
+#ifdef __cplusplus
+static inline struct unstick_request unstick_request_(unsigned opcode, int fd, const void *buf, size_t len, int op_flags,
+                                                      int64_t offset, const void *addr, unsigned addr_len)
+{
+	struct unstick_request request = unstick_request();
+	request.size = sizeof request;
+	request.opcode = opcode;
+	request.fd = fd;
+	request.op_flags = op_flags;
+	request.buf = const_cast<void *>(buf);
+	request.len = len;
+	request.offset = offset;
+	request.addr = addr;
+	request.addr_len = addr_len;
+	return request;
+}
+#define UNSTICK_REQUEST_(opcode, fd, buf, len, op_flags, offset, addr, addr_len) \
+	(unstick_request_((opcode), (fd), (buf), (len), (op_flags), (offset), (addr), (addr_len)))
+#else
+#define UNSTICK_REQUEST_(opcode_, fd_, buf_, len_, op_flags_, offset_, addr_, addr_len_)                                    \
+	((struct unstick_request){sizeof(struct unstick_request), (opcode_), 0, (fd_), (op_flags_), (void *)(buf_), (len_), \
+	                          (offset_), (addr_), (addr_len_), 0, 0, 0, NULL, NULL, NULL})
+#endif
+#define UNSTICK_NOP() UNSTICK_REQUEST_(UNSTICK_OP_NOP, -1, NULL, 0, 0, 0, NULL, 0)
+#define UNSTICK_READ(fd, buf, n) UNSTICK_REQUEST_(UNSTICK_OP_READ, fd, buf, n, 0, -1, NULL, 0)
+#define UNSTICK_WRITE(fd, buf, n) UNSTICK_REQUEST_(UNSTICK_OP_WRITE, fd, buf, n, 0, -1, NULL, 0)
+#define UNSTICK_PREAD(fd, buf, n, offset) UNSTICK_REQUEST_(UNSTICK_OP_READ, fd, buf, n, 0, offset, NULL, 0)
+#define UNSTICK_PWRITE(fd, buf, n, offset) UNSTICK_REQUEST_(UNSTICK_OP_WRITE, fd, buf, n, 0, offset, NULL, 0)
+#define UNSTICK_READV(fd, iov, count) UNSTICK_REQUEST_(UNSTICK_OP_READV, fd, iov, count, 0, -1, NULL, 0)
+#define UNSTICK_WRITEV(fd, iov, count) UNSTICK_REQUEST_(UNSTICK_OP_WRITEV, fd, iov, count, 0, -1, NULL, 0)
+#define UNSTICK_RECV(fd, buf, n) UNSTICK_REQUEST_(UNSTICK_OP_RECV, fd, buf, n, 0, 0, NULL, 0)
+#define UNSTICK_SEND(fd, buf, n) UNSTICK_REQUEST_(UNSTICK_OP_SEND, fd, buf, n, 0, 0, NULL, 0)
+#define UNSTICK_RECVMSG(fd, msg, flags) UNSTICK_REQUEST_(UNSTICK_OP_RECVMSG, fd, msg, 1, flags, 0, NULL, 0)
+#define UNSTICK_SENDMSG(fd, msg, flags) UNSTICK_REQUEST_(UNSTICK_OP_SENDMSG, fd, msg, 1, flags, 0, NULL, 0)
+/* The new fd; flags SOCK_CLOEXEC, SOCK_NONBLOCK. getpeername(2) tells who it is. */
+#define UNSTICK_ACCEPT(fd, flags) UNSTICK_REQUEST_(UNSTICK_OP_ACCEPT, fd, NULL, 0, flags, 0, NULL, 0)
+/* Cut short, it goes on in the kernel: close the fd. */
+#define UNSTICK_CONNECT(fd, addr, addr_len) UNSTICK_REQUEST_(UNSTICK_OP_CONNECT, fd, NULL, 0, 0, 0, addr, addr_len)
+/* The events that came, as in revents. */
+#define UNSTICK_POLL(fd, events) UNSTICK_REQUEST_(UNSTICK_OP_POLL, fd, NULL, 0, events, 0, NULL, 0)
+#define UNSTICK_OPENAT(dirfd, path, flags, mode) UNSTICK_REQUEST_(UNSTICK_OP_OPENAT, dirfd, NULL, mode, flags, 0, path, 0)
+/* Is never cut short once begun: at its deadline the caller is free, the close goes on. */
+#define UNSTICK_CLOSE(fd) UNSTICK_REQUEST_(UNSTICK_OP_CLOSE, fd, NULL, 0, 0, 0, NULL, 0)
+#define UNSTICK_FSYNC(fd, data_only) UNSTICK_REQUEST_(UNSTICK_OP_FSYNC, fd, NULL, 0, data_only, 0, NULL, 0)
+#define UNSTICK_STATX(dirfd, path, flags, mask, buf) UNSTICK_REQUEST_(UNSTICK_OP_STATX, dirfd, buf, mask, flags, 0, path, 0)
+/* Set fd2, offset2 (and offset) before it is submitted. */
+#define UNSTICK_SPLICE(fd, n, flags) UNSTICK_REQUEST_(UNSTICK_OP_SPLICE, fd, NULL, n, flags, -1, NULL, 0)
+/* 0 at the moment `when`. */
+#define UNSTICK_TIMEOUT(when) UNSTICK_REQUEST_(UNSTICK_OP_TIMEOUT, -1, NULL, 0, 0, when, NULL, 0)
+
+enum { UNSTICK_ENGINE_AUTO = 0, UNSTICK_ENGINE_URING, UNSTICK_ENGINE_POLL };
+
+struct unstick_engine_options {
+	size_t size;
+	unsigned flags; /* none yet */
+	int back_end; /* UNSTICK_ENGINE_AUTO: the variable UNSTICK_ENGINE ("auto", "uring", "poll"), else io_uring if it can be used */
+	unsigned workers;  /* threads for network operations; default 1. An fd always has the same one */
+	unsigned files;    /* file operations that run at once; default 16 */
+	unsigned blocking; /* other operations that need a thread (terminals, FIFO opens, ...) at once; default 256 */
+	unsigned orphans;  /* file operations left behind at their deadlines, at most; then -EAGAIN; default 64 */
+};
+
+/* Starts an engine: 0; -EINVAL; -ENOMEM, -EAGAIN, -EMFILE; with UNSTICK_ENGINE_URING what io_uring was refused with (-EPERM, -ENOSYS,
+ * -ENOMEM, -EOPNOTSUPP if the library was built without it). One line to the log callback says which back end and why. After fork(2) the
+ * engine is the parent's: in the child every function of it gives -EOWNERDEAD, only unstick_engine_free() frees the memory. */
+UNSTICK_MUST_USE int unstick_engine_new(struct unstick_engine **ret, const struct unstick_engine_options *options);
+
+/* Begins an operation. *ret (a reference of the caller's) may be left out by ret = NULL if `done` is set. Never waits for the fd.
+ * 0; -EINVAL; -EBADF; -ENOMEM; -EAGAIN: too many orphans; -ESHUTDOWN: closing; -EOWNERDEAD: in a forked child. Then `done` is not called. */
+UNSTICK_MUST_USE int unstick_engine_submit(struct unstick_engine *engine, const struct unstick_request *request,
+                                           struct unstick_op **ret);
+
+/* Many at once, cheaper than one by one: how many were begun, in order (ret, if not NULL, has as many); the error of the first if none. */
+UNSTICK_MUST_USE int unstick_engine_submit_many(struct unstick_engine *engine, const struct unstick_request *requests,
+                                                unsigned count, struct unstick_op **ret);
+
+/* What could not be ended. */
+struct unstick_left {
+	unsigned count;    /* operations (jobs) left */
+	int64_t oldest_ns; /* how long the oldest has been running */
+	pid_t tid;         /* its thread */
+	int fd;            /* its fd; -1: none */
+	int holds_exit;    /* 1: the process cannot exit until the kernel lets it go (D state) */
+	char what[200];    /* the oldest, for people */
+	uint64_t reserved[8];
+};
+
+/* Takes no more operations, cancels all, waits until all have ended. 0; -EBUSY at `until`: *left (may be NULL) says what; it may be called
+ * again. -EDEADLK on a worker. Operations that have a caller waiting end with -ECANCELED. */
+UNSTICK_MUST_USE int unstick_engine_close(struct unstick_engine *engine, unstick_time until, struct unstick_left *left);
+/* Closes it if that was not done, without waiting for orphans, which the library keeps for ever (the log says how many). Nobody else may be using
+ * the engine; handles of its operations stay good. Returns NULL. */
+struct unstick_engine *unstick_engine_free(struct unstick_engine *engine);
+
+/* Never waits. 0: a cancel is under way, or the operation has ended, or it was a handle of one that has gone. AS-safe. */
+int unstick_op_cancel(struct unstick_op *op);
+/* Until it has ended and `done` has returned. 0; -ETIMEDOUT at `until`: the operation goes on; -ECANCELED or -ETIMEDOUT when a scope of the
+ * calling thread cuts the wait short; -EDEADLK on the worker that would run it; -ESTALE: a handle that has gone. */
+UNSTICK_MUST_USE int unstick_op_wait(struct unstick_op *op, unstick_time until);
+/* Until one of them has ended: its index; until all have: 0. Errors as unstick_op_wait(); NULL elements are passed over. */
+UNSTICK_MUST_USE int unstick_op_wait_any(struct unstick_op *const *ops, unsigned count, unstick_time until);
+UNSTICK_MUST_USE int unstick_op_wait_all(struct unstick_op *const *ops, unsigned count, unstick_time until);
+/* The result, as the own call of that name; -EINPROGRESS before it has ended; -ESTALE. AS-safe. */
+long unstick_op_result(const struct unstick_op *op);
+struct unstick_op *unstick_op_ref(struct unstick_op *op);
+/* One reference less; returns NULL. The operation goes on: to end it, cancel it. AS-safe. */
+struct unstick_op *unstick_op_unref(struct unstick_op *op);
+
+/* Memory that the library keeps as long as the kernel may write to it, for file operations without a copy. After -ETIMEDOUT or -ECANCELED its
+ * contents are nobody's until the last reference is gone. */
+UNSTICK_MUST_USE int unstick_buffer_new(struct unstick_buffer **ret, size_t size);
+void *unstick_buffer_data(struct unstick_buffer *buffer);
+struct unstick_buffer *unstick_buffer_unref(struct unstick_buffer *buffer);
+
+struct unstick_stats {
+	uint64_t operations;                   /* begun by this engine */
+	uint64_t completed, cancels, expiries; /* ended; of these cut short by a cancel, by a deadline */
+	uint64_t orphans_ever;
+	unsigned orphans;         /* left behind in the kernel now */
+	int64_t orphan_oldest_ns; /* since its operation ended for the caller; 0: none */
+	const char *back_end;     /* "io_uring" or "poll" */
+	uint64_t pokes, looks;    /* signals sent to threads, looks at them in /proc; of the whole process */
+	uint64_t reserved[8];
+};
+
+/* `engine` may be NULL: then pokes and looks only. 0; -EINVAL. */
+int unstick_stats(struct unstick_engine *engine, struct unstick_stats *ret);
+
 /* A result as POSIX functions give it: negative becomes -1 with errno set. */
 static inline long unstick_posix(long result)
 {

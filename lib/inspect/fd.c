@@ -137,19 +137,36 @@ static void fill_from(const struct statx *statx, struct fd_info *info)
 	info->mnt_id = statx->stx_mnt_id;
 }
 
-int fd_look(int fd, struct fd_info *ret)
+static int ask_fd(int fd, struct statx *statx, struct fd_info *info)
 {
-	struct fd_info info = {.kind = FD_UNKNOWN};
-	struct statx statx;
-	uint64_t open_flags;
 	long r;
 
+	*info = (struct fd_info){.kind = FD_UNKNOWN};
 	if (fd < 0)
 		return -EBADF; /* AT_FDCWD would be taken for the working directory */
-	r = RAW_5(SYS_statx, fd, "", AT_EMPTY_PATH | LOOK_FLAGS, STATX_TYPE | STATX_MODE | STATX_MNT_ID, &statx);
+	r = RAW_5(SYS_statx, fd, "", AT_EMPTY_PATH | LOOK_FLAGS, STATX_TYPE | STATX_MODE | STATX_MNT_ID, statx);
 	if (r < 0)
 		return (int)r;
-	fill_from(&statx, &info);
+	fill_from(statx, info);
+	return 0;
+}
+
+int fd_kind(int fd, struct fd_info *ret)
+{
+	struct statx statx;
+
+	return ask_fd(fd, &statx, ret);
+}
+
+int fd_look(int fd, struct fd_info *ret)
+{
+	struct fd_info info;
+	struct statx statx;
+	uint64_t open_flags;
+	int error = ask_fd(fd, &statx, &info);
+
+	if (error)
+		return error;
 	if (has_mount(info.kind)) {
 		if ((statx.stx_mask & STATX_MNT_ID) == 0 && read_fdinfo(0, fd, &info.mnt_id, &open_flags) < 0)
 			info.may_hang = true;

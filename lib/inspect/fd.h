@@ -34,6 +34,9 @@ struct fd_info {
 /* An fd of this process: one statx, and for files the table of mounts. 0; -EBADF; other -errno. */
 int fd_look(int fd, struct fd_info *ret);
 
+/* The same without the table of mounts: may_hang is false. */
+int fd_kind(int fd, struct fd_info *ret);
+
 /* An fd of any process; pid 0: this one. 0; -EBADF, also when the process has gone; -EACCES; ... */
 int fd_look_of(pid_t pid, int fd, struct fd_info *ret);
 

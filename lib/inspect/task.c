@@ -69,6 +69,8 @@ static int read_file(pid_t pid, pid_t tid, const char *file, char *buf, size_t s
 }
 
 /* "running", or "NR 0xA 0xB 0xC 0xD 0xE 0xF 0xSP 0xPC", or "-1 0xSP 0xPC". */
+_Atomic uint64_t task_looks;
+
 static int parse_call(const char *at, struct task_call *ret)
 {
 	struct task_call call = {.nr = -1};
@@ -76,6 +78,7 @@ static int parse_call(const char *at, struct task_call *ret)
 	int64_t nr;
 	int count = 0;
 
+	atomic_fetch_add_explicit(&task_looks, 1, memory_order_relaxed);
 	if (*at == 'r')
 		return TASK_RUNNING;
 	if (!text_read_decimal(&at, &nr))

@@ -8,6 +8,7 @@
 #ifndef UNSTICK_INSPECT_TASK_H
 #define UNSTICK_INSPECT_TASK_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,6 +26,7 @@ enum {
 };
 
 /* The call that the thread is blocked in. TASK_BLOCKED, TASK_RUNNING or an error. A thread that looks at itself finds its own read(). */
+extern _Atomic uint64_t task_looks; /* of the two functions that follow, ever */
 int task_read_call(pid_t pid, pid_t tid, struct task_call *ret);
 
 /* The same with an fd that is kept, for a thread of this process: it still reads after setuid() has made the process undumpable.

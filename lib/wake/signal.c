@@ -220,6 +220,8 @@ void signal_after_fork(void)
 	note_process();
 }
 
+_Atomic uint64_t signals_sent;
+
 int signal_send(pid_t tid)
 {
 	pid_t pid = atomic_load_explicit(&process, memory_order_relaxed);
@@ -233,6 +235,8 @@ int signal_send(pid_t tid)
 		info.si_pid = pid;
 		result = RAW_4(SYS_rt_tgsigqueueinfo, pid, tid, signal, &info);
 	}
+	if (result == 0)
+		atomic_fetch_add_explicit(&signals_sent, 1, memory_order_relaxed);
 	return (int)result;
 }
 

@@ -5,6 +5,7 @@
 #ifndef UNSTICK_WAKE_SIGNAL_H
 #define UNSTICK_WAKE_SIGNAL_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -17,6 +18,7 @@ bool signal_keeps_proc_fd(void);
 
 /* One signal to one thread of this process: 0, -ESRCH, -EAGAIN (RLIMIT_SIGPENDING), -EPERM (a seccomp filter). Async-signal-safe. */
 int signal_send(pid_t tid);
+extern _Atomic uint64_t signals_sent; /* by signal_send(), ever */
 
 /* A full memory barrier in every running thread of this process (membarrier(2)); false where the kernel refuses. Async-signal-safe. */
 bool signal_barrier(void);

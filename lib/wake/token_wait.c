@@ -4,9 +4,9 @@
  * it short. Sleeps on a counter that every end of a scope bumps while somebody waits, and every firing.
  */
 #include <errno.h>
-#include <linux/futex.h>
 
-#include "wake/call.h"
+#include "wake/sleep.h"
+#include "wake/thread.h"
 
 enum held { HELD_NOT, HELD_BY_OTHERS, HELD_BY_SELF };
 
@@ -27,17 +27,6 @@ static enum held who_holds(const struct unstick_token *token)
 	return held;
 }
 
-static long sleep_on(uint32_t seen, unstick_time until)
-{
-	struct unstick_thread *self = call_scope();
-	struct timespec when = time_to_timespec(until);
-	const struct timespec *timeout = until == UNSTICK_NEVER ? NULL : &when;
-	const long op = FUTEX_WAIT_BITSET_PRIVATE, any = (long)FUTEX_BITSET_MATCH_ANY;
-	if (!self)
-		return RAW_6(SYS_futex, &token_events, op, seen, timeout, NULL, any);
-	return call_once(self, SYS_futex, (long)&token_events, op, (long)seen, (long)timeout, 0, any);
-}
-
 static int wait_until(struct unstick_token *token, unstick_time until)
 {
 	for (;;) {
@@ -49,9 +38,9 @@ static int wait_until(struct unstick_token *token, unstick_time until)
 			return 0;
 		if (unstick_now() >= until)
 			return -ETIMEDOUT;
-		long result = sleep_on(seen, until);
-		if (result == -ECANCELED || (result == -ETIMEDOUT && unstick_now() < until))
-			return (int)result;
+		int error = sleep_on(&token_events, seen, until);
+		if (error)
+			return error;
 	}
 }
 

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Memory with a reference count, for file operations that may be left behind.
+ */
+#ifndef UNSTICK_ENGINE_BUFFER_H
+#define UNSTICK_ENGINE_BUFFER_H
+
+#include "unstick.h"
+
+struct unstick_buffer *buffer_ref(struct unstick_buffer *buffer);
+size_t buffer_size(const struct unstick_buffer *buffer);
+
+#endif

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The calls that threads make: which system call an operation is, which memory it works on, and making it.
+ * Memory: what may hang works on the call's own copies (data, path, result buffers), so that it can be left behind with them. What a signal
+ * certainly ends works on the caller's memory; it cannot be left, and need not.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/raw.h"
+#include "engine/buffer.h"
+#include "engine/offload.h"
+#include "engine/op.h"
+#include "engine/vector.h"
+#include "inspect/fd.h"
+
+/* ---- making it */
+
+static bool is_waiting_error(const struct offload_call *call, long result)
+{
+	return call->wait_events && (result == -EAGAIN || (call->nr == SYS_connect && result == -EINPROGRESS));
+}
+
+/* An fd with O_NONBLOCK: the operation waits all the same. */
+static long wait_and_make(const struct offload_call *call, long result)
+{
+	struct pollfd fd = {.fd = call->fd, .events = call->wait_events};
+	while (is_waiting_error(call, result)) {
+		int ready = unstick_poll(&fd, 1, -1);
+		if (ready < 0)
+			return ready;
+		if (call->nr == SYS_connect) {
+			int error = 0;
+			socklen_t size = sizeof error;
+			long got = RAW_5(SYS_getsockopt, call->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+			return got < 0 ? got : -error;
+		}
+		result = unstick_syscall(call->nr, call->args[0], call->args[1], call->args[2], call->args[3], call->args[4],
+		                         call->args[5]);
+	}
+	return result;
+}
+
+long offload_call_make(struct offload_call *call)
+{
+	struct unstick_scope scope;
+	unstick_scope_start(&scope, call->token, UNSTICK_NEVER);
+	long result =
+	        unstick_syscall(call->nr, call->args[0], call->args[1], call->args[2], call->args[3], call->args[4], call->args[5]);
+	result = wait_and_make(call, result);
+	int told = unstick_scope_end(&scope);
+	(void)told;
+	return result;
+}
+
+void offload_call_copy_back(struct offload_call *call)
+{
+	if (call->result < 0)
+		return;
+	if (call->to)
+		memcpy(call->to, call->copy, call->to_size ? call->to_size : (size_t)call->result);
+	size_t left = (size_t)call->result;
+	const char *from = call->copy;
+	for (int i = 0; call->to_iov && i < call->to_count && left; i++) {
+		size_t part = left < call->to_iov[i].iov_len ? left : call->to_iov[i].iov_len;
+		memcpy(call->to_iov[i].iov_base, from, part);
+		from += part;
+		left -= part;
+	}
+}
+
+void offload_call_free(struct offload_call *call)
+{
+	if (!call)
+		return;
+	unstick_token_unref(call->token);
+	unstick_buffer_unref(call->buffer);
+	free(call->copy);
+	free(call->path);
+	free(call);
+}
+
+void offload_call_discard(struct offload_call *call)
+{
+	if (call->makes_fd && call->result >= 0)
+		close((int)call->result);
+	offload_call_free(call);
+}
+
+/* ---- building it */
+
+static void set_call(struct offload_call *call, const char *name, long nr, long a, long b, long c, long d, long e, long f)
+{
+	const long args[] = {a, b, c, d, e, f};
+	call->name = name;
+	call->nr = nr;
+	memcpy(call->args, args, sizeof args);
+}
+
+static bool is_write(const struct op *op)
+{
+	return op->opcode == UNSTICK_OP_WRITE || op->opcode == UNSTICK_OP_WRITEV || op->opcode == UNSTICK_OP_SEND;
+}
+
+static bool is_vector(const struct op *op)
+{
+	return op->opcode == UNSTICK_OP_READV || op->opcode == UNSTICK_OP_WRITEV;
+}
+
+static void gather(char *to, const struct iovec *iov, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (iov[i].iov_len)
+			memcpy(to, iov[i].iov_base, iov[i].iov_len);
+		to += iov[i].iov_len;
+	}
+}
+
+/* The memory that the kernel will work on; NULL: none could be had. */
+static void *own_memory(struct offload_call *call, const struct op *op, size_t size)
+{
+	call->copy = malloc(size ? size : 1);
+	if (!call->copy)
+		return NULL;
+	if (is_write(op) && is_vector(op))
+		gather(call->copy, op->buf, op->len);
+	else if (is_write(op) && size)
+		memcpy(call->copy, op->buf, size);
+	else if (is_vector(op))
+		call->to_iov = op->buf, call->to_count = (int)op->len;
+	else
+		call->to = op->buf;
+	return call->copy;
+}
+
+/* To or from a file that may hang: one call on one piece of memory, with or without iovecs. */
+static bool build_file_transfer(struct offload_call *call, const struct op *op)
+{
+	size_t size = is_vector(op) ? iov_total(op->buf, op->len) : op->len;
+	void *memory = call->buffer ? unstick_buffer_data(call->buffer) : own_memory(call, op, size);
+	bool at_offset = op->offset >= 0;
+	call->may_be_left = true;
+	if (is_write(op))
+		set_call(call, "write", at_offset ? SYS_pwrite64 : SYS_write, op->fd, (long)memory, (long)size, op->offset, 0, 0);
+	else
+		set_call(call, "read", at_offset ? SYS_pread64 : SYS_read, op->fd, (long)memory, (long)size, op->offset, 0, 0);
+	return memory;
+}
+
+/* To or from what a signal ends the wait for: on the caller's memory. */
+static bool build_transfer(struct offload_call *call, const struct op *op)
+{
+	unsigned count;
+	const struct iovec *iov = vector_iov(op, &count);
+	call->wait_events = is_write(op) ? POLLOUT : POLLIN;
+	call->class_ = OFFLOAD_BLOCKING;
+	if (is_vector(op))
+		set_call(call, is_write(op) ? "writev" : "readv", is_write(op) ? SYS_writev : SYS_readv, op->fd, (long)iov, count,
+		         0, 0, 0);
+	else
+		set_call(call, is_write(op) ? "write" : "read", is_write(op) ? SYS_write : SYS_read, op->fd,
+		         (long)op->buf + (long)op->moved, (long)(op->len - op->moved), 0, 0, 0);
+	return true;
+}
+
+static bool may_hang(int fd)
+{
+	struct fd_info info;
+	return fd_look(fd, &info) == 0 && (info.may_hang || info.kind == FD_FILE || info.kind == FD_BLOCK || info.is_device);
+}
+
+static bool build_any_transfer(struct offload_call *call, const struct op *op)
+{
+	struct fd_info info = {.kind = FD_FILE};
+	int error = fd_kind(op->fd, &info);
+	bool signal_ends_it =
+	        !error && info.kind != FD_FILE && info.kind != FD_DIRECTORY && info.kind != FD_BLOCK && !info.is_device;
+	return signal_ends_it ? build_transfer(call, op) : build_file_transfer(call, op);
+}
+
+static const char *copy_path(struct offload_call *call, const struct op *op)
+{
+	call->path = strdup(op->addr ? op->addr : "");
+	return call->path;
+}
+
+static bool build_openat(struct offload_call *call, const struct op *op)
+{
+	const char *path = copy_path(call, op);
+	call->class_ = OFFLOAD_BLOCKING; /* a FIFO's may wait for long */
+	call->may_be_left = call->makes_fd = true;
+	set_call(call, "openat", SYS_openat, op->fd, (long)path, op->op_flags, (long)op->len, 0, 0);
+	return path;
+}
+
+static bool build_statx(struct offload_call *call, const struct op *op)
+{
+	const char *path = copy_path(call, op);
+	call->copy = malloc(sizeof(struct statx));
+	call->to = op->buf;
+	call->to_size = sizeof(struct statx);
+	call->may_be_left = true;
+	set_call(call, "statx", SYS_statx, op->fd, (long)path, op->op_flags, (long)op->len, (long)call->copy, 0);
+	return path && call->copy;
+}
+
+static bool build_splice(struct offload_call *call, const struct op *op, const struct unstick_request *request)
+{
+	int64_t *offsets = call->copy = malloc(2 * sizeof *offsets);
+	if (!offsets)
+		return false;
+	offsets[0] = op->offset;
+	offsets[1] = request->offset2;
+	call->class_ = OFFLOAD_BLOCKING;
+	call->may_be_left = may_hang(op->fd) || may_hang(request->fd2);
+	set_call(call, "splice", SYS_splice, op->fd, op->offset < 0 ? 0 : (long)&offsets[0], request->fd2,
+	         request->offset2 < 0 ? 0 : (long)&offsets[1], (long)op->len, op->op_flags);
+	return true;
+}
+
+static bool build_socket_call(struct offload_call *call, const struct op *op)
+{
+	bool accepts = op->opcode == UNSTICK_OP_ACCEPT;
+	call->class_ = OFFLOAD_BLOCKING;
+	call->makes_fd = accepts;
+	call->wait_events = accepts ? POLLIN : POLLOUT;
+	if (accepts)
+		set_call(call, "accept4", SYS_accept4, op->fd, 0, 0, op->op_flags, 0, 0);
+	else
+		set_call(call, "connect", SYS_connect, op->fd, (long)op->addr, op->addr_len, 0, 0, 0);
+	return true;
+}
+
+static bool build(struct offload_call *call, const struct op *op, const struct unstick_request *request)
+{
+	switch (op->opcode) {
+	case UNSTICK_OP_OPENAT:
+		return build_openat(call, op);
+	case UNSTICK_OP_STATX:
+		return build_statx(call, op);
+	case UNSTICK_OP_SPLICE:
+		return build_splice(call, op, request);
+	case UNSTICK_OP_ACCEPT:
+	case UNSTICK_OP_CONNECT:
+		return build_socket_call(call, op);
+	case UNSTICK_OP_CLOSE:
+		call->may_be_left = true;
+		set_call(call, "close", SYS_close, op->fd, 0, 0, 0, 0, 0);
+		return true;
+	case UNSTICK_OP_FSYNC:
+		call->may_be_left = true;
+		set_call(call, "fsync", op->op_flags ? SYS_fdatasync : SYS_fsync, op->fd, 0, 0, 0, 0, 0);
+		return true;
+	default:
+		return request ? build_any_transfer(call, op) : build_transfer(call, op);
+	}
+}
+
+struct offload_call *offload_call_new(struct op *op, const struct unstick_request *request)
+{
+	struct offload_call *call = calloc(1, sizeof *call);
+	if (!call)
+		return NULL;
+	call->op = op;
+	call->fd = op->fd;
+	if (request && (request->flags & UNSTICK_BUFFER))
+		call->buffer = buffer_ref(op->buf);
+	if (unstick_token_new(&call->token, NULL) || !build(call, op, request)) {
+		offload_call_free(call);
+		return NULL;
+	}
+	return call;
+}

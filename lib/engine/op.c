@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Memory, references, handles and waiting of operations; their course is worker.c.
+ *
+ * Free operations are a lock-free stack (a tag in its head against A-B-A); a worker keeps some of its own, so that operations that begin and end
+ * on one worker cost no atomic instruction. The argument for the stack: next is read from an operation that may have been taken meanwhile, which is
+ * harmless, its memory stays an operation; the tag has then changed and the exchange fails.
+ */
+#include "engine/op.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/lock.h"
+#include "engine/engine.h"
+#include "engine/worker.h"
+#include "wake/sleep.h"
+
+enum { CHUNK_OPS = 512, MAX_CHUNKS = 32768, CACHE_MOST = 1024, CACHE_SPILL = 512 };
+
+static const uint64_t REFS_MASK = UINT32_MAX, GENERATION_ONE = (uint64_t)1 << 32;
+
+static _Atomic(struct op *) chunks[MAX_CHUNKS];
+static _Atomic uint64_t free_head; /* tag << 32 | slot + 1; 0 there: empty */
+
+static struct lock grow_lock;
+static unsigned chunk_count;
+
+/* Somebody sleeps until any of several operations has ended: memory-model.md, E3. */
+static _Atomic uint32_t any_events, any_waiters;
+
+/* ---- memory */
+
+static struct op *op_at(uint32_t slot)
+{
+	struct op *chunk =
+	        slot / CHUNK_OPS < MAX_CHUNKS ? atomic_load_explicit(&chunks[slot / CHUNK_OPS], memory_order_acquire) : NULL;
+	return chunk ? &chunk[slot % CHUNK_OPS] : NULL;
+}
+
+static uint64_t head_for(uint64_t old, const struct op *first)
+{
+	return ((old >> 32) + 1) << 32 | (first ? first->slot + 1 : 0);
+}
+
+/* `first` to `last` are linked by next. */
+static void push_free(struct op *first, struct op *last)
+{
+	uint64_t head = atomic_load_explicit(&free_head, memory_order_relaxed);
+	do
+		atomic_store_explicit(&last->next, (uint32_t)head ? op_at((uint32_t)head - 1) : NULL, memory_order_relaxed);
+	while (!atomic_compare_exchange_weak_explicit(&free_head, &head, head_for(head, first), memory_order_release,
+	                                              memory_order_relaxed));
+}
+
+static struct op *pop_free(void)
+{
+	uint64_t head = atomic_load_explicit(&free_head, memory_order_acquire);
+	while ((uint32_t)head) {
+		struct op *op = op_at((uint32_t)head - 1);
+		struct op *next = atomic_load_explicit(&op->next, memory_order_relaxed);
+		if (atomic_compare_exchange_weak_explicit(&free_head, &head, head_for(head, next), memory_order_acquire,
+		                                          memory_order_acquire))
+			return op;
+	}
+	return NULL;
+}
+
+static struct op *grow(void)
+{
+	lock_take(&grow_lock);
+	struct op *op = pop_free(); /* another has grown it meanwhile */
+	struct op *chunk = op || chunk_count == MAX_CHUNKS ? NULL : aligned_alloc(64, CHUNK_OPS * sizeof *chunk);
+	if (chunk) {
+		memset(chunk, 0, CHUNK_OPS * sizeof *chunk);
+		for (uint32_t i = 0; i < CHUNK_OPS; i++) {
+			chunk[i].slot = chunk_count * CHUNK_OPS + i;
+			atomic_store_explicit(&chunk[i].life, GENERATION_ONE, memory_order_relaxed);
+			atomic_store_explicit(&chunk[i].next, i + 1 < CHUNK_OPS ? &chunk[i + 1] : NULL, memory_order_relaxed);
+		}
+		atomic_store_explicit(&chunks[chunk_count++], chunk, memory_order_release);
+		op = chunk;
+		push_free(&chunk[1], &chunk[CHUNK_OPS - 1]);
+	}
+	lock_drop(&grow_lock);
+	return op;
+}
+
+static struct op *take_free(struct op_cache *cache)
+{
+	if (!cache || !cache->first) {
+		struct op *op = pop_free();
+		return op ? op : grow();
+	}
+	struct op *op = cache->first;
+	cache->first = atomic_load_explicit(&op->next, memory_order_relaxed);
+	cache->count--;
+	return op;
+}
+
+/* The fields from here to the end are the submitter's. */
+static void make_zero(struct op *op)
+{
+	uint32_t slot = op->slot;
+	atomic_store_explicit(&op->word, 0, memory_order_relaxed);
+	atomic_store_explicit(&op->notes, 0, memory_order_relaxed);
+	memset(&op->worker, 0, sizeof *op - offsetof(struct op, worker));
+	op->slot = slot;
+}
+
+struct op *op_new(struct op_cache *cache, unsigned references)
+{
+	struct op *op = take_free(cache);
+	if (!op)
+		return NULL;
+	make_zero(op);
+	uint64_t life = atomic_load_explicit(&op->life, memory_order_relaxed);
+	atomic_store_explicit(&op->life, life | references, memory_order_release);
+	return op;
+}
+
+static void spill(struct op_cache *cache, unsigned count)
+{
+	struct op *first = cache->first, *last = first;
+	for (unsigned i = 1; i < count; i++)
+		last = atomic_load_explicit(&last->next, memory_order_relaxed);
+	cache->first = atomic_load_explicit(&last->next, memory_order_relaxed);
+	cache->count -= count;
+	push_free(first, last);
+}
+
+void op_cache_empty(struct op_cache *cache)
+{
+	if (cache->count)
+		spill(cache, cache->count);
+}
+
+/* ---- references */
+
+void op_hold(struct op *op)
+{
+	atomic_fetch_add_explicit(&op->life, 1, memory_order_relaxed);
+}
+
+static void put_back(struct op_cache *cache, struct op *op)
+{
+	if (!cache) {
+		push_free(op, op);
+		return;
+	}
+	atomic_store_explicit(&op->next, cache->first, memory_order_relaxed);
+	cache->first = op;
+	if (++cache->count > CACHE_MOST)
+		spill(cache, CACHE_SPILL);
+}
+
+/* The last reference and the generation go in one step, so that a handle that should have been forgotten never revives one. */
+void op_drop(struct op_cache *cache, struct op *op)
+{
+	uint64_t life = atomic_load_explicit(&op->life, memory_order_relaxed), after;
+	do
+		after = (life & REFS_MASK) == 1 ? (life & ~REFS_MASK) + GENERATION_ONE : life - 1;
+	while (!atomic_compare_exchange_weak_explicit(&op->life, &life, after, memory_order_acq_rel, memory_order_relaxed));
+	if (!(after & REFS_MASK))
+		put_back(cache, op);
+}
+
+/* ---- handles: generation << 32 | slot + 1 */
+
+struct unstick_op *op_handle(const struct op *op)
+{
+	uint64_t life = atomic_load_explicit(&op->life, memory_order_relaxed);
+	return (struct unstick_op *)(uintptr_t)((life & ~REFS_MASK) | (op->slot + 1)); /* NOLINT: never dereferenced */
+}
+
+struct op *op_at_handle(uint64_t value)
+{
+	return op_at((uint32_t)value - 1);
+}
+
+struct op *op_from_handle(const struct unstick_op *handle)
+{
+	uint64_t value = (uint64_t)(uintptr_t)handle;
+	struct op *op = (uint32_t)value ? op_at((uint32_t)value - 1) : NULL;
+	if (!op)
+		return NULL;
+	uint64_t life = atomic_load_explicit(&op->life, memory_order_relaxed);
+	do
+		if (life >> 32 != value >> 32 || !(life & REFS_MASK))
+			return NULL;
+	while (!atomic_compare_exchange_weak_explicit(&op->life, &life, life + 1, memory_order_acquire, memory_order_relaxed));
+	return op;
+}
+
+struct unstick_op *unstick_op_ref(struct unstick_op *handle)
+{
+	(void)op_from_handle(handle);
+	return handle;
+}
+
+/* The caller's own reference and the one just made. */
+struct unstick_op *unstick_op_unref(struct unstick_op *handle)
+{
+	struct op *op = op_from_handle(handle);
+	if (op) {
+		atomic_fetch_sub_explicit(&op->life, 1, memory_order_release);
+		op_drop(NULL, op);
+	}
+	return NULL;
+}
+
+/* ---- the end, and waiting for it */
+
+void op_set_result(struct op *op, long result)
+{
+	op->result = result;
+	atomic_fetch_or_explicit(&op->word, WORD_RESULT, memory_order_release);
+}
+
+void op_set_done(struct op *op)
+{
+	if ((atomic_load_explicit(&op->life, memory_order_acquire) & REFS_MASK) == 1) { /* the worker's: nobody waits */
+		atomic_store_explicit(&op->word, WORD_RESULT | WORD_DONE, memory_order_release);
+		return;
+	}
+	if (atomic_fetch_or(&op->word, WORD_DONE) & WORD_WAITED)
+		futex_wake(&op->word, INT_MAX);
+	if (atomic_load(&any_waiters)) {
+		atomic_fetch_add(&any_events, 1);
+		futex_wake(&any_events, INT_MAX);
+	}
+}
+
+static bool is_done(struct op *op)
+{
+	return atomic_load(&op->word) & WORD_DONE;
+}
+
+long unstick_op_result(const struct unstick_op *handle)
+{
+	struct op *op = op_from_handle(handle);
+	if (!op)
+		return -ESTALE;
+	bool ended = atomic_load_explicit(&op->word, memory_order_acquire) & WORD_RESULT;
+	long result = ended ? op->result : -EINPROGRESS;
+	op_drop(NULL, op);
+	return result;
+}
+
+static int obstacle_to_waiting(const struct op *op)
+{
+	if (engine_is_of_parent(op->worker))
+		return -EOWNERDEAD;
+	return op->worker == worker_current ? -EDEADLK : 0;
+}
+
+static int wait_for(struct op *op, unstick_time until)
+{
+	while (!is_done(op)) {
+		int error = obstacle_to_waiting(op);
+		uint32_t seen = atomic_fetch_or(&op->word, WORD_WAITED) | WORD_WAITED;
+		if (error || (seen & WORD_DONE))
+			return error;
+		error = sleep_on(&op->word, seen, until);
+		if (error)
+			return error;
+		if (!is_done(op) && unstick_now() >= until)
+			return -ETIMEDOUT;
+	}
+	return 0;
+}
+
+int unstick_op_wait(struct unstick_op *handle, unstick_time until)
+{
+	struct op *op = op_from_handle(handle);
+	if (!op)
+		return handle ? -ESTALE : -EINVAL;
+	int error = wait_for(op, until);
+	op_drop(NULL, op);
+	return error;
+}
+
+int unstick_op_wait_all(struct unstick_op *const *ops, unsigned count, unstick_time until)
+{
+	if (!ops)
+		return -EINVAL;
+	/* From the last on: when it has ended the others mostly have, too. */
+	for (unsigned i = count; i-- > 0;) {
+		int error = ops[i] ? unstick_op_wait(ops[i], until) : 0;
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+/* Index of one that is done, -EAGAIN, or an error. */
+static int find_done(struct unstick_op *const *ops, unsigned count)
+{
+	int found = -EINVAL;
+	for (unsigned i = 0; i < count; i++) {
+		struct op *op = ops[i] ? op_from_handle(ops[i]) : NULL;
+		if (ops[i] && !op)
+			return -ESTALE;
+		if (!op)
+			continue;
+		bool done = is_done(op);
+		int error = done ? 0 : obstacle_to_waiting(op);
+		op_drop(NULL, op);
+		if (done)
+			return (int)i;
+		found = error ? error : -EAGAIN;
+		if (error)
+			return error;
+	}
+	return found;
+}
+
+static int wait_any(struct unstick_op *const *ops, unsigned count, unstick_time until)
+{
+	for (;;) {
+		uint32_t seen = atomic_load(&any_events);
+		int found = find_done(ops, count);
+		if (found != -EAGAIN)
+			return found;
+		if (unstick_now() >= until)
+			return -ETIMEDOUT;
+		int error = sleep_on(&any_events, seen, until);
+		if (error)
+			return error;
+	}
+}
+
+int unstick_op_wait_any(struct unstick_op *const *ops, unsigned count, unstick_time until)
+{
+	if (!ops || count > INT_MAX)
+		return -EINVAL;
+	atomic_fetch_add(&any_waiters, 1);
+	int found = wait_any(ops, count, until);
+	atomic_fetch_sub(&any_waiters, 1);
+	return found;
+}
+
+/* ---- fork */
+
+void op_before_fork(void)
+{
+	lock_take(&grow_lock);
+}
+
+void op_after_fork(void)
+{
+	lock_drop(&grow_lock);
+}

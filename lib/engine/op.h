@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * An operation, from submit to its end. Type-stable: its memory is recycled as an operation, never returned; the public handle is a slot number
+ * and a generation, so that one whose operation has gone is recognised whatever has become of the slot.
+ * Who owns what: until it is posted, the submitter owns all fields; from then on the worker does, but for `life`, `word`, `notes` and `next`, which
+ * are atomic. So a cancel from any thread is a note in the inbox, and all decisions about one operation are made by one thread.
+ */
+#ifndef UNSTICK_ENGINE_OP_H
+#define UNSTICK_ENGINE_OP_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/wheel.h"
+#include "unstick.h"
+
+/* How it is carried out. */
+enum op_way {
+	WAY_NETWORK, /* by the worker's back end */
+	WAY_THREAD,  /* by a thread of the offload: op->call */
+	WAY_WHEEL,   /* a timeout: by nothing but the passing of time */
+	WAY_NONE,    /* not at all: op->result is known */
+};
+
+enum op_phase {
+	OP_NEW,
+	OP_STARTED,
+	OP_CUT, /* is being cut short because of op->reason; ends with what it comes to */
+	OP_ENDED,
+};
+
+/* Notes to the worker, in op->notes. */
+enum {
+	NOTE_SUBMIT = 1u << 0,
+	NOTE_CANCEL = 1u << 1,   /* -ECANCELED */
+	NOTE_EXPIRE = 1u << 2,   /* -ETIMEDOUT: its token's deadline */
+	NOTE_RETURNED = 1u << 3, /* its call has a result */
+};
+
+/* Bits of op->word, which is a futex. */
+enum {
+	WORD_RESULT = 1u << 0, /* op->result is final */
+	WORD_DONE = 1u << 1,   /* and the callback has returned */
+	WORD_WAITED = 1u << 2, /* somebody sleeps on it */
+};
+
+struct worker;
+struct offload_call;
+
+struct op {
+	_Atomic uint64_t life;  /* generation << 32 | references; a new generation when the last reference goes */
+	_Atomic uint32_t word;  /* WORD_* */
+	_Atomic uint32_t notes; /* NOTE_*; while not 0 it is in the inbox, which holds a reference */
+	_Atomic(struct op *) next;
+	struct worker *worker;
+	long result;
+	void (*done)(struct unstick_op *op, long result, void *arg);
+	void *arg;
+	struct wheel_link link; /* in the worker's wheel from start to end */
+	unstick_time deadline;  /* UNSTICK_NEVER: none */
+	void *buf;
+	size_t len;
+	int64_t offset;
+	const void *addr;
+	size_t moved; /* bytes of a write or send that goes on */
+	union {
+		struct offload_call *call; /* WAY_THREAD; owned */
+		struct iovec *vector;      /* writev, sendmsg that go on: what is left; owned by the back end */
+	};
+	struct unstick_watch *watch; /* on request.token; owned */
+	int fd, op_flags;
+	unsigned addr_len;
+	uint32_t slot;
+	int reason;
+	int poll_fd; /* the poll back end's */
+	uint8_t opcode, phase, way, spare;
+};
+
+_Static_assert(sizeof(struct op) <= 192, "an idle operation takes three cache lines");
+
+/* A new one with `references`, all fields zero but for those that name it. NULL: no memory. `cache` is the calling worker's, or NULL. */
+struct op_cache {
+	struct op *first;
+	unsigned count;
+};
+struct op *op_new(struct op_cache *cache, unsigned references);
+void op_hold(struct op *op);
+/* One reference less. Async-signal-safe with cache NULL. */
+void op_drop(struct op_cache *cache, struct op *op);
+void op_cache_empty(struct op_cache *cache);
+
+struct unstick_op *op_handle(const struct op *op);
+/* A new reference, or NULL when the handle's operation has gone. Async-signal-safe. */
+struct op *op_from_handle(const struct unstick_op *handle);
+
+/* The operation whose handle this is, which the caller knows to be alive. */
+struct op *op_at_handle(uint64_t value);
+
+/* The result is stored; op_result() gives it. */
+void op_set_result(struct op *op, long result);
+/* The callback has returned: wakes who waits. */
+void op_set_done(struct op *op);
+
+void op_before_fork(void);
+void op_after_fork(void);
+
+#endif

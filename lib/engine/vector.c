@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine/vector.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_message(const struct op *op)
+{
+	return op->opcode == UNSTICK_OP_SENDMSG || op->opcode == UNSTICK_OP_RECVMSG;
+}
+
+static bool is_plain(const struct op *op)
+{
+	return op->opcode == UNSTICK_OP_WRITE || op->opcode == UNSTICK_OP_SEND;
+}
+
+size_t iov_total(const struct iovec *iov, size_t count)
+{
+	size_t total = 0;
+	for (size_t i = 0; i < count; i++)
+		total += iov[i].iov_len;
+	return total;
+}
+
+const struct iovec *vector_iov(const struct op *op, unsigned *count)
+{
+	const struct msghdr *message = is_message(op) ? op->buf : NULL;
+	*count = op->vector ? op->addr_len : (unsigned)(message ? message->msg_iovlen : op->len);
+	return op->vector ? op->vector : message ? message->msg_iov : op->buf;
+}
+
+struct msghdr *vector_message(const struct op *op)
+{
+	return op->vector ? (struct msghdr *)(void *)op->vector - 1 : op->buf;
+}
+
+size_t vector_left(const struct op *op)
+{
+	if (is_plain(op))
+		return op->len - op->moved;
+	unsigned count;
+	const struct iovec *iov = vector_iov(op, &count);
+	return iov_total(iov, count);
+}
+
+/* Ancillary data have gone with the first part. */
+static bool copy(struct op *op)
+{
+	unsigned count;
+	const struct iovec *iov = vector_iov(op, &count);
+	struct msghdr *message = malloc(sizeof *message + count * sizeof *iov);
+	if (!message)
+		return false;
+	*message = is_message(op) ? *(struct msghdr *)op->buf : (struct msghdr){0};
+	message->msg_control = NULL;
+	message->msg_controllen = 0;
+	op->vector = (struct iovec *)(void *)(message + 1);
+	message->msg_iov = op->vector;
+	memcpy(op->vector, iov, count * sizeof *iov);
+	op->addr_len = count;
+	return true;
+}
+
+static void skip(struct op *op, size_t moved)
+{
+	unsigned gone = 0;
+	while (gone < op->addr_len && op->vector[gone].iov_len <= moved)
+		moved -= op->vector[gone++].iov_len;
+	op->addr_len -= gone;
+	memmove(op->vector, op->vector + gone, op->addr_len * sizeof *op->vector);
+	if (op->addr_len) {
+		op->vector[0].iov_base = (char *)op->vector[0].iov_base + moved;
+		op->vector[0].iov_len -= moved;
+	}
+	vector_message(op)->msg_iovlen = op->addr_len;
+}
+
+bool vector_advance(struct op *op, size_t moved)
+{
+	if (!is_plain(op) && !op->vector && !copy(op))
+		return false;
+	op->moved += moved;
+	if (!is_plain(op))
+		skip(op, moved);
+	return true;
+}
+
+void vector_free(struct op *op)
+{
+	if (op->vector)
+		free(vector_message(op));
+	op->vector = NULL;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What is left of a write, send, writev or sendmsg that moved only a part. The caller's iovecs are never changed: what is left is a copy, with a
+ * message header for it in front.
+ */
+#ifndef UNSTICK_ENGINE_VECTOR_H
+#define UNSTICK_ENGINE_VECTOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "engine/op.h"
+
+/* Bytes that are to be moved still. */
+size_t vector_left(const struct op *op);
+/* `moved` bytes more have gone. False: no memory to go on. */
+bool vector_advance(struct op *op, size_t moved);
+/* The message to send; the iovecs to write, with their number. */
+struct msghdr *vector_message(const struct op *op);
+const struct iovec *vector_iov(const struct op *op, unsigned *count);
+void vector_free(struct op *op);
+
+size_t iov_total(const struct iovec *iov, size_t count);
+
+#endif

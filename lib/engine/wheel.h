@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A hierarchical timing wheel: deadlines to insert, remove and expire at a cost that does not depend on how many there are. Never early; late by
+ * one tick (0.53 ms) at most, and by what the caller oversleeps. Also keeps those that never expire, so that it lists all.
+ * One owner: no function may be called by two threads at once. Nothing here allocates.
+ */
+#ifndef UNSTICK_ENGINE_WHEEL_H
+#define UNSTICK_ENGINE_WHEEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "limit/time.h"
+
+enum { WHEEL_TICK_SHIFT = 19, WHEEL_SLOT_SHIFT = 6, WHEEL_SLOTS = 1 << WHEEL_SLOT_SHIFT, WHEEL_LEVELS = 7 };
+
+/* In the object that has the deadline. */
+struct wheel_link {
+	struct wheel_link *next, *prev; /* NULL: not in the wheel */
+	unstick_time when;
+};
+
+struct wheel {
+	uint64_t tick;              /* all that was due up to here has been taken out */
+	uint64_t map[WHEEL_LEVELS]; /* a bit a list that is not empty */
+	struct wheel_link list[WHEEL_LEVELS][WHEEL_SLOTS];
+	struct wheel_link never;
+};
+
+void wheel_start(struct wheel *wheel, unstick_time now);
+/* `when` UNSTICK_NEVER is allowed. The link must not be in the wheel. */
+void wheel_insert(struct wheel *wheel, struct wheel_link *link, unstick_time when);
+void wheel_remove(struct wheel *wheel, struct wheel_link *link);
+static inline bool wheel_holds(const struct wheel_link *link)
+{
+	return link->next;
+}
+
+/* The next one that is due at `now`, taken out of the wheel; NULL: no more. */
+struct wheel_link *wheel_expired(struct wheel *wheel, unstick_time now);
+/* When to call wheel_expired() again; at that moment there may be nothing to take yet. UNSTICK_NEVER: there is nothing that expires. */
+unstick_time wheel_next(const struct wheel *wheel);
+/* All, taken out, linked by `next`, the last one's NULL. */
+struct wheel_link *wheel_take_all(struct wheel *wheel);
+
+#endif

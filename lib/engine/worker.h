@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A worker: a thread that owns operations. It takes notes from its inbox, starts and cuts operations, keeps their deadlines in its wheel, waits in its
+ * back end, and calls back. All that happens to an operation between submit and end happens on this thread, in this order of events.
+ * What it does not do: block in anything but its back end's wait and a callback; touch an fd itself.
+ */
+#ifndef UNSTICK_ENGINE_WORKER_H
+#define UNSTICK_ENGINE_WORKER_H
+
+#include <pthread.h>
+
+#include "engine/op.h"
+
+struct offload;
+struct worker;
+
+/* How a worker does network operations. All run on the worker's thread, but for ring(). */
+struct back_end {
+	const char *name;
+	/* 0 or -errno. Sets worker->state. */
+	int (*open)(struct worker *worker);
+	/* Begins op; worker_returned() sooner or later, possibly before start() returns, never while it is not in start, cut or wait. */
+	void (*start)(struct worker *worker, struct op *op);
+	/* Hurries a started operation: worker_returned() soon, with what it came to, -ECANCELED if nothing. Called once an operation. */
+	void (*cut)(struct worker *worker, struct op *op);
+	/* Gives to the kernel what start() and cut() have gathered, waits until something has happened, the worker was rung, or `until` has come
+	 * (a moment in the past: does not wait), and calls worker_returned() for all that have ended. */
+	void (*wait)(struct worker *worker, unstick_time until);
+	/* Ends a wait, present or next. Any thread; async-signal-safe. */
+	void (*ring)(struct worker *worker);
+	/* Frees everything. Nothing is under way. */
+	void (*close)(struct worker *worker);
+	/* In a forked child: closes the fds, nothing else. */
+	void (*abandon)(struct worker *worker);
+};
+
+extern const struct back_end back_end_poll, back_end_uring;
+
+struct worker_counts {
+	_Atomic uint64_t begun, completed, cancels, expiries;
+};
+
+struct worker {
+	/* Of others: */
+	_Atomic(struct op *) inbox; /* last in, first out */
+	_Atomic uint32_t asleep;    /* it is going to wait, or waits: ring */
+	_Atomic uint32_t phase;     /* enum worker_phase, a futex */
+	_Atomic bool closing;
+	/* Of the worker's own thread, or constant: */
+	_Alignas(64) const struct back_end *back_end;
+	void *state; /* the back end's */
+	struct offload *offload;
+	struct op *local_first, *local_last; /* submitted by its own thread */
+	struct op_cache cache;
+	unstick_time now; /* read once a round; 0: not yet in this round */
+	uint64_t live;    /* operations that have been taken and have not ended */
+	unsigned fork_epoch;
+	bool cut_all;
+	int error; /* of open() */
+	pthread_t thread;
+	struct worker_counts counts;
+	struct wheel wheel;
+};
+
+enum worker_phase { WORKER_OPENING, WORKER_RUNS, WORKER_FAILED, WORKER_ENDED };
+
+extern _Thread_local struct worker *worker_current;
+
+/* Starts the thread and waits until its back end is open. 0 or -errno. `worker` is zeroed but for back_end and offload. */
+int worker_start(struct worker *worker);
+/* Cancels all that it has, ends once all have ended. From any thread; may be called again. */
+void worker_stop(struct worker *worker);
+/* True once it has ended: then it has been joined and its back end is closed. */
+bool worker_join(struct worker *worker, unstick_time until);
+
+/* Tells the worker of op. The caller holds a reference; with NOTE_SUBMIT it gives one. Any thread; async-signal-safe. */
+void worker_post(struct op *op, unsigned note);
+/* The same for many that are new; `first` to `last` linked by next, in reverse. */
+void worker_post_many(struct worker *worker, struct op *first, struct op *last);
+/* An operation that the worker's own thread submits: begun in this round, or the next. Takes the caller's reference. */
+void worker_take(struct worker *worker, struct op *op);
+
+/* For back ends: op came to this. Kernel-internal numbers (-512...-516) count as -EINTR. A write that moved only a part is begun again. */
+void worker_returned(struct worker *worker, struct op *op, long result);
+/* For back ends: it needs a thread after all (WAY_NETWORK becomes WAY_THREAD). */
+void worker_pass_to_thread(struct worker *worker, struct op *op);
+
+#endif
