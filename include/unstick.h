@@ -458,7 +458,8 @@ struct unstick_left {
  * again. -EDEADLK on a worker. Operations that have a caller waiting end with -ECANCELED. */
 UNSTICK_MUST_USE int unstick_engine_close(struct unstick_engine *engine, unstick_time until, struct unstick_left *left);
 /* Closes it if that was not done, without waiting for orphans, which the library keeps for ever (the log says how many). Nobody else may be using
- * the engine; handles of its operations stay good. Returns NULL. */
+ * the engine; handles of its operations stay good. Returns NULL; on a worker of its own it does
+ * nothing but return its argument. */
 struct unstick_engine *unstick_engine_free(struct unstick_engine *engine);
 
 /* Never waits. 0: a cancel is under way, or the operation has ended, or it was a handle of one that has gone. AS-safe. */

@@ -69,9 +69,9 @@ static void register_fork(void)
 	pthread_atfork(before_fork, after_fork_parent, after_fork_child);
 }
 
-bool engine_is_of_parent(const struct worker *worker)
+bool engine_is_of_parent(const struct op *op)
 {
-	return worker->fork_epoch != fork_epoch;
+	return op->fork_epoch != (uint8_t)fork_epoch;
 }
 
 static bool is_of_parent(const struct unstick_engine *engine)
@@ -142,7 +142,6 @@ static int start_workers(struct unstick_engine *engine, const struct back_end *b
 		memset(worker, 0, sizeof *worker);
 		worker->back_end = back_end;
 		worker->offload = engine->offload;
-		worker->fork_epoch = fork_epoch;
 		int error = worker_start(worker);
 		if (error) {
 			stop_workers(engine);
@@ -293,6 +292,7 @@ static int make(struct unstick_engine *engine, const struct unstick_request *req
 	if (!op)
 		return -ENOMEM;
 	op->worker = worker;
+	op->fork_epoch = (uint8_t)fork_epoch;
 	error = request_fill(op, request, engine->offload);
 	if (error) {
 		discard(op, has_handle);
@@ -412,7 +412,7 @@ int unstick_op_cancel(struct unstick_op *handle)
 	if (!op)
 		return 0;
 	bool done = atomic_load(&op->word) & WORD_RESULT;
-	bool of_parent = !done && engine_is_of_parent(op->worker);
+	bool of_parent = !done && engine_is_of_parent(op);
 	if (!done && !of_parent)
 		worker_post(op, NOTE_CANCEL);
 	op_drop(NULL, op);
@@ -474,6 +474,10 @@ struct unstick_engine *unstick_engine_free(struct unstick_engine *engine)
 		free(engine->workers); /* the threads' memory went with the parent's threads */
 		free(engine);
 		return NULL;
+	}
+	if (is_own_worker(engine)) {
+		log_line("unstick: engine: freed in a callback of its own: it would wait for itself, so it is not");
+		return engine;
 	}
 	stop_intake(engine);
 	stop_workers(engine);

@@ -11,6 +11,7 @@
 #include "unstick.h"
 
 struct offload;
+struct op;
 struct worker;
 
 struct unstick_engine {
@@ -23,7 +24,7 @@ struct unstick_engine {
 	struct unstick_engine *next; /* of all that live, for forks */
 };
 
-/* Is the worker's engine one of before a fork, in the child? */
-bool engine_is_of_parent(const struct worker *worker);
+/* Was the operation begun before a fork whose child this is? Then it is not this process's. */
+bool engine_is_of_parent(const struct op *op);
 
 #endif

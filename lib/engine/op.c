@@ -251,7 +251,7 @@ long unstick_op_result(const struct unstick_op *handle)
 
 static int obstacle_to_waiting(const struct op *op)
 {
-	if (engine_is_of_parent(op->worker))
+	if (engine_is_of_parent(op))
 		return -EOWNERDEAD;
 	return op->worker == worker_current ? -EDEADLK : 0;
 }

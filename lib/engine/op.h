@@ -74,7 +74,8 @@ struct op {
 	uint32_t slot;
 	int reason;
 	int poll_fd; /* the poll back end's */
-	uint8_t opcode, phase, way, spare;
+	uint8_t opcode, phase, way;
+	uint8_t fork_epoch; /* of the process that began it, as far as it fits */
 };
 
 _Static_assert(sizeof(struct op) <= 192, "an idle operation takes three cache lines");

@@ -32,17 +32,21 @@ struct uring {
 	int event_fd; /* written to wake the worker; polled by the ring, never read */
 };
 
+static void reap(struct worker *worker);
+
 static struct uring *uring_of(const struct worker *worker)
 {
 	return worker->state;
 }
 
-static struct io_uring_sqe *get_sqe(struct io_uring *ring)
+/* With the queue full: the kernel takes all of it. Kernels before 5.19 refuse that (EBUSY) while completions overflow: then some are taken first. */
+static struct io_uring_sqe *get_sqe(struct worker *worker)
 {
+	struct io_uring *ring = &uring_of(worker)->ring;
 	struct io_uring_sqe *sqe;
 	while (!(sqe = io_uring_get_sqe(ring)))
-		io_uring_submit(
-		        ring); /* all is taken: SUBMIT_ALL; with the completion queue full as well, the kernel keeps what overflows */
+		if (io_uring_submit(ring) < 0)
+			reap(worker);
 	return sqe;
 }
 
@@ -81,9 +85,8 @@ static int set_up(struct uring *uring)
 	return -EOPNOTSUPP;
 }
 
-static void watch_event_fd(struct uring *uring)
+static void watch_event_fd(struct uring *uring, struct io_uring_sqe *sqe)
 {
-	struct io_uring_sqe *sqe = get_sqe(&uring->ring);
 	io_uring_prep_poll_multishot(sqe, uring->event_fd, POLLIN);
 	io_uring_sqe_set_data64(sqe, UD_WAKE);
 }
@@ -92,7 +95,7 @@ static void watch_event_fd(struct uring *uring)
 static int try_nop(struct uring *uring)
 {
 	struct io_uring_cqe *cqe;
-	struct io_uring_sqe *sqe = get_sqe(&uring->ring);
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&uring->ring);
 	io_uring_prep_nop(sqe);
 	io_uring_sqe_set_data64(sqe, UD_IGNORED);
 	int result = io_uring_submit(&uring->ring);
@@ -114,7 +117,7 @@ static int open_ring(struct uring *uring)
 		return error;
 	}
 	io_uring_register_ring_fd(&uring->ring); /* saves a look-up an enter; refused by old kernels, which is as well */
-	watch_event_fd(uring);
+	watch_event_fd(uring, io_uring_get_sqe(&uring->ring));
 	return 0;
 }
 
@@ -234,27 +237,28 @@ static void prepare(struct io_uring_sqe *sqe, struct op *op)
 
 static void uring_start(struct worker *worker, struct op *op)
 {
-	struct io_uring_sqe *sqe = get_sqe(&uring_of(worker)->ring);
+	struct io_uring_sqe *sqe = get_sqe(worker);
 	prepare(sqe, op);
 	io_uring_sqe_set_data64(sqe, (uint64_t)(uintptr_t)op_handle(op));
 }
 
 static void uring_cut(struct worker *worker, struct op *op)
 {
-	struct io_uring_sqe *sqe = get_sqe(&uring_of(worker)->ring);
+	struct io_uring_sqe *sqe = get_sqe(worker);
 	io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)op_handle(op), 0);
 	io_uring_sqe_set_data64(sqe, UD_IGNORED);
 }
 
 /* ---- wait */
 
-static void take_wake(struct uring *uring, const struct io_uring_cqe *cqe)
+static void take_wake(struct worker *worker, const struct io_uring_cqe *cqe)
 {
+	struct uring *uring = uring_of(worker);
 	uint64_t count;
 	if (cqe->flags & IORING_CQE_F_MORE)
 		return;
 	RAW_3(SYS_read, uring->event_fd, &count, sizeof count); /* else the new poll would end at once */
-	watch_event_fd(uring);
+	watch_event_fd(uring, get_sqe(worker));
 }
 
 static void take(struct worker *worker, const struct io_uring_cqe *cqe)
@@ -262,22 +266,30 @@ static void take(struct worker *worker, const struct io_uring_cqe *cqe)
 	if (cqe->user_data == UD_IGNORED)
 		return;
 	if (cqe->user_data == UD_WAKE)
-		take_wake(uring_of(worker), cqe);
+		take_wake(worker, cqe);
 	else
 		worker_returned(worker, op_at_handle(cqe->user_data), cqe->res);
 }
 
-static void reap(struct worker *worker)
+static bool take_first(struct io_uring *ring, struct io_uring_cqe *ret)
 {
-	struct io_uring *ring = &uring_of(worker)->ring;
 	struct io_uring_cqe *cqe;
-	unsigned head, count = 0;
+	unsigned head;
 	io_uring_for_each_cqe(ring, head, cqe)
 	{
-		count++;
-		take(worker, cqe);
+		*ret = (struct io_uring_cqe){.user_data = cqe->user_data, .res = cqe->res, .flags = cqe->flags};
+		io_uring_cq_advance(ring, 1);
+		return true;
 	}
-	io_uring_cq_advance(ring, count);
+	return false;
+}
+
+/* One by one, so that get_sqe() may call it again in the midst of it. */
+static void reap(struct worker *worker)
+{
+	struct io_uring_cqe cqe;
+	while (take_first(&uring_of(worker)->ring, &cqe))
+		take(worker, &cqe);
 }
 
 /* What it returns does not matter: interrupted, out of time, completions that overflowed, all lead to another look at the queue, the clock and

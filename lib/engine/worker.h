@@ -54,7 +54,6 @@ struct worker {
 	struct op_cache cache;
 	unstick_time now; /* read once a round; 0: not yet in this round */
 	uint64_t live;    /* operations that have been taken and have not ended */
-	unsigned fork_epoch;
 	bool cut_all;
 	int error; /* of open() */
 	pthread_t thread;
