@@ -57,7 +57,7 @@ static void after_fork_child(void)
 	worker_current = NULL;
 	for (struct unstick_engine *engine = engines; engine; engine = engine->next)
 		for (unsigned i = 0; i < engine->worker_count; i++)
-			if (atomic_load(&engine->workers[i].phase) == WORKER_RUNS)
+			if (engine->workers[i].state)
 				engine->workers[i].back_end->abandon(&engine->workers[i]);
 	engines = NULL;
 	lock_drop(&engines_lock);
@@ -128,10 +128,8 @@ static void stop_workers(struct unstick_engine *engine)
 {
 	for (unsigned i = 0; i < engine->worker_count; i++)
 		worker_stop(&engine->workers[i]);
-	for (unsigned i = 0; i < engine->worker_count; i++) {
-		worker_join(&engine->workers[i], UNSTICK_NEVER);
-		pthread_join(engine->workers[i].thread, NULL);
-	}
+	for (unsigned i = 0; i < engine->worker_count; i++)
+		worker_close(&engine->workers[i]);
 	engine->worker_count = 0;
 }
 

@@ -237,6 +237,31 @@ static bool build_socket_call(struct offload_call *call, const struct op *op)
 	return true;
 }
 
+/* A message that no readiness announces: a datagram to a receiver whose queue is full. */
+static bool build_message(struct offload_call *call, const struct op *op)
+{
+	bool sends = op->opcode == UNSTICK_OP_SEND || op->opcode == UNSTICK_OP_SENDMSG;
+	bool waits = !(op->op_flags & MSG_DONTWAIT);
+	long flags = op->op_flags | (sends ? MSG_NOSIGNAL : 0);
+	call->class_ = OFFLOAD_BLOCKING;
+	call->wait_events = !waits ? 0 : sends ? POLLOUT : POLLIN;
+	switch (op->opcode) {
+	case UNSTICK_OP_RECV:
+		set_call(call, "recv", SYS_recvfrom, op->fd, (long)op->buf, (long)op->len, flags, 0, 0);
+		break;
+	case UNSTICK_OP_SEND:
+		set_call(call, "send", SYS_sendto, op->fd, (long)op->buf, (long)op->len, flags, 0, 0);
+		break;
+	case UNSTICK_OP_RECVMSG:
+		set_call(call, "recvmsg", SYS_recvmsg, op->fd, (long)op->buf, flags, 0, 0, 0);
+		break;
+	default:
+		set_call(call, "sendmsg", SYS_sendmsg, op->fd, (long)op->buf, flags, 0, 0, 0);
+		break;
+	}
+	return true;
+}
+
 static bool build(struct offload_call *call, const struct op *op, const struct unstick_request *request)
 {
 	switch (op->opcode) {
@@ -249,6 +274,11 @@ static bool build(struct offload_call *call, const struct op *op, const struct u
 	case UNSTICK_OP_ACCEPT:
 	case UNSTICK_OP_CONNECT:
 		return build_socket_call(call, op);
+	case UNSTICK_OP_RECV:
+	case UNSTICK_OP_SEND:
+	case UNSTICK_OP_RECVMSG:
+	case UNSTICK_OP_SENDMSG:
+		return build_message(call, op);
 	case UNSTICK_OP_CLOSE:
 		call->may_be_left = true;
 		set_call(call, "close", SYS_close, op->fd, 0, 0, 0, 0, 0);

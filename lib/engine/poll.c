@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * The poll back end: epoll, where io_uring is refused. An operation is tried at once; if it would wait, it is tried again when epoll says so; what
- * cannot be tried without waiting is passed to a thread.
+ * The poll back end: epoll, where io_uring is refused. An operation is tried at once; if it would wait, it is tried again when
+ * epoll says so; what cannot be tried without waiting is passed to a thread.
  *
- * An operation that waits has its own dup of the fd, so that each has its own entry in the epoll, and so that close() by the application does
- * not end it, nor let it go on with another file that got the number: as with io_uring, it began with a file, and stays with it. That is also
- * why a write that moved a part goes on here, and not by being started anew: it keeps its dup.
+ * An operation that waits has its own dup of the fd, so that each has its own entry in the epoll, and so that close() by the
+ * application does not end it, nor let it go on with another file that got the number: as with io_uring, it began with a file, and
+ * stays with it. That is also why a write that moved a part goes on here, and not by being started anew: it keeps its dup.
  * op->poll_fd: the dup; 0: none (a dup is never 0, 1 or 2).
  *
- * All is done by the worker's thread, but for ring(). Within one batch of events no operation ends by another one's doing: worker_returned() runs
- * callbacks, these only leave notes, and the worker takes notes, starts and cuts outside of wait(). An operation has one entry, so it is in a batch
- * once at most, and what the batch points to has not ended.
+ * All is done by the worker's thread, but for ring(). Within one batch of events no operation ends by another one's doing:
+ * worker_returned() runs callbacks, these only leave notes, and the worker takes notes, starts and cuts outside of wait(). An
+ * operation has one entry, so it is in a batch once at most, and what the batch points to has not ended.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -40,8 +40,9 @@ struct page {
 struct poller {
 	int epoll, bell;
 	bool no_pwait2;
-	/* For a forked child, which must close them but may not walk what the worker was just changing. The worker sets a bit after it made the fd
-	 * and clears it before it closes it, so that a child never closes an fd of another's; at worst it keeps one. */
+	/* For a forked child, which must close them but may not walk what the worker was just changing. The worker sets a bit
+	 * after it made the fd and clears it before it closes it, so that a child never closes an fd of another's; at worst it
+	 * keeps one. */
 	_Atomic(struct page *) pages[PAGES];
 };
 
@@ -111,8 +112,8 @@ static void pass_to_thread(struct worker *worker, struct op *op)
 	worker_pass_to_thread(worker, op);
 }
 
-/* No memory for an entry, or too many, or a file that epoll does not take. That one is always ready, but not for what is asked: it waits for
- * its cut. */
+/* No memory for an entry, or too many, or a file that epoll does not take. That one is always ready, but not for what is asked: it
+ * waits for its cut. */
 static void refused(struct worker *worker, struct op *op, long error)
 {
 	if (op->opcode == UNSTICK_OP_POLL && error == -EPERM)

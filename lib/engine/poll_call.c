@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * All sockets are served by recvmsg and sendmsg with MSG_DONTWAIT, so that read and write on one need no second way and raise no SIGPIPE. All
- * else is served by preadv2 and pwritev2 with RWF_NOWAIT, which refuse what they cannot do without waiting; on a pipe without a reader they
- * do raise SIGPIPE, which is blocked on a worker.
+ * All sockets are served by recvmsg and sendmsg with MSG_DONTWAIT, so that read and write on one need no second way and raise no
+ * SIGPIPE. All else is served by preadv2 and pwritev2 with RWF_NOWAIT, which refuse what they cannot do without waiting; on a pipe
+ * without a reader they do raise SIGPIPE, which is blocked on a worker.
  */
 #include "engine/poll_call.h"
 
@@ -55,7 +55,7 @@ static bool gathers(const struct op *op)
 
 bool poll_call_can_pass(const struct op *op)
 {
-	return is_read_or_write(op) && !op->moved;
+	return op->opcode != UNSTICK_OP_POLL && !op->moved;
 }
 
 bool poll_call_waits(const struct op *op)
@@ -65,8 +65,8 @@ bool poll_call_waits(const struct op *op)
 
 bool poll_call_needs_thread(const struct op *op)
 {
-	return is_read_or_write(op) &&
-	       !left(op); /* to a socket neither read() nor writev() of nothing is what recvmsg() and sendmsg() make of it */
+	/* To a socket neither read() nor writev() of nothing is what recvmsg() and sendmsg() make of it. */
+	return is_read_or_write(op) && !left(op);
 }
 
 unsigned poll_call_events(const struct op *op)
@@ -80,8 +80,8 @@ unsigned poll_call_events(const struct op *op)
 
 /* ---- tries */
 
-/* The hint was wrong; RWF_NOWAIT would move what is in the cache and no more. Read of nothing, at a position: streams refuse that, files take no lock
- * for it and ask nobody. */
+/* The hint was wrong; RWF_NOWAIT would move what is in the cache and no more. Read of nothing, at a position: streams refuse that,
+ * files take no lock for it and ask nobody. */
 static bool is_file(const struct op *op, int fd)
 {
 	return RAW_5(gives(op) ? SYS_pwritev : SYS_preadv, fd, NULL, 0, 0, 0) != -ESPIPE;
@@ -119,8 +119,8 @@ static long try_bytes(const struct op *op, int fd)
 	return result == -ENOTSOCK && is_read_or_write(op) ? try_stream(op, fd, &message) : result;
 }
 
-/* A recvmsg that gathers works on a copy of the header from the beginning: the copy says what room for ancillary data is left, the caller's
- * header what has come. */
+/* A recvmsg that gathers works on a copy of the header from the beginning: the copy says what room for ancillary data is left, the
+ * caller's header what has come. */
 static bool begin_gathering(struct op *op)
 {
 	const struct msghdr *to = op->buf;

@@ -189,6 +189,18 @@ static void prepare_transfer(struct io_uring_sqe *sqe, struct op *op)
 	}
 }
 
+/* A datagram by sendmsg() to a receiver that is named in it. Where the ring has to wait for that receiver's queue it sends an empty one in the end
+ * (6.18, unix sockets: the data are taken out of the iovecs at the first try). So it does not wait; a thread does. */
+static bool is_addressed(const struct op *op)
+{
+	return op->opcode == UNSTICK_OP_SENDMSG && vector_message(op)->msg_name;
+}
+
+static bool needs_thread(const struct op *op, long result)
+{
+	return result == -EAGAIN && is_addressed(op) && !(op->op_flags & MSG_DONTWAIT) && op->phase == OP_STARTED;
+}
+
 static void prepare_message(struct io_uring_sqe *sqe, struct op *op)
 {
 	switch (op->opcode) {
@@ -203,7 +215,8 @@ static void prepare_message(struct io_uring_sqe *sqe, struct op *op)
 		io_uring_prep_recvmsg(sqe, op->fd, op->buf, (unsigned)op->op_flags);
 		break;
 	default:
-		io_uring_prep_sendmsg(sqe, op->fd, vector_message(op), (unsigned)op->op_flags | MSG_NOSIGNAL);
+		io_uring_prep_sendmsg(sqe, op->fd, vector_message(op),
+		                      (unsigned)op->op_flags | MSG_NOSIGNAL | (is_addressed(op) ? MSG_DONTWAIT : 0));
 		break;
 	}
 }
@@ -265,10 +278,15 @@ static void take(struct worker *worker, const struct io_uring_cqe *cqe)
 {
 	if (cqe->user_data == UD_IGNORED)
 		return;
-	if (cqe->user_data == UD_WAKE)
+	if (cqe->user_data == UD_WAKE) {
 		take_wake(worker, cqe);
+		return;
+	}
+	struct op *op = op_at_handle(cqe->user_data);
+	if (needs_thread(op, cqe->res))
+		worker_pass_to_thread(worker, op);
 	else
-		worker_returned(worker, op_at_handle(cqe->user_data), cqe->res);
+		worker_returned(worker, op, cqe->res);
 }
 
 static bool take_first(struct io_uring *ring, struct io_uring_cqe *ret)

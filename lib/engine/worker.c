@@ -243,12 +243,11 @@ static void call_returned(struct worker *worker, struct op *op)
 
 void worker_pass_to_thread(struct worker *worker, struct op *op)
 {
-	struct offload_call *call = offload_call_new(op, NULL);
-	if (!call) {
-		finish(worker, op, -ENOMEM);
+	struct offload_call *call = op->moved ? NULL : offload_call_new(op, NULL);
+	if (!call) { /* a part has gone already: that is the result */
+		finish(worker, op, final_result(op, -ENOMEM));
 		return;
 	}
-	vector_free(op);
 	op->way = WAY_THREAD;
 	op->call = call;
 	start_call(worker, op);
@@ -400,7 +399,6 @@ static void *worker_main(void *arg)
 	set_phase(worker, WORKER_RUNS);
 	run(worker);
 	op_cache_empty(&worker->cache);
-	worker->back_end->close(worker);
 	set_phase(worker, WORKER_ENDED);
 	return NULL;
 }
@@ -425,6 +423,14 @@ void worker_stop(struct worker *worker)
 {
 	atomic_store(&worker->closing, true);
 	ring(worker);
+}
+
+void worker_close(struct worker *worker)
+{
+	worker_join(worker, UNSTICK_NEVER);
+	pthread_join(worker->thread, NULL);
+	worker->back_end->close(worker);
+	worker->state = NULL;
 }
 
 bool worker_join(struct worker *worker, unstick_time until)

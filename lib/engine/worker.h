@@ -69,8 +69,10 @@ extern _Thread_local struct worker *worker_current;
 int worker_start(struct worker *worker);
 /* Cancels all that it has, ends once all have ended. From any thread; may be called again. */
 void worker_stop(struct worker *worker);
-/* True once it has ended: then it has been joined and its back end is closed. */
+/* True once it has ended. */
 bool worker_join(struct worker *worker, unstick_time until);
+/* Waits for its end, and closes its back end: only here, because whoever posts or stops may be ringing until then. */
+void worker_close(struct worker *worker);
 
 /* Tells the worker of op. The caller holds a reference; with NOTE_SUBMIT it gives one. Any thread; async-signal-safe. */
 void worker_post(struct op *op, unsigned note);
