@@ -179,7 +179,7 @@ static void print_stats(void)
 {
 	struct unstick_stats stats;
 
-	if (unstick_stats(engine, &stats) == 0)
+	if (unstick_engine_stats(engine, &stats) == 0)
 		printf("%s: %ju operations, %ju ended; %ju cut short by a deadline, %ju by a cancel\n", stats.back_end,
 		       (uintmax_t)stats.operations, (uintmax_t)stats.completed, (uintmax_t)stats.expiries,
 		       (uintmax_t)stats.cancels);

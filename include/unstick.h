@@ -408,7 +408,7 @@ static inline struct unstick_request unstick_request_(unsigned opcode, int fd, c
 /* The events that came, as in revents. */
 #define UNSTICK_POLL(fd, events) UNSTICK_REQUEST_(UNSTICK_OP_POLL, fd, NULL, 0, events, 0, NULL, 0)
 #define UNSTICK_OPENAT(dirfd, path, flags, mode) UNSTICK_REQUEST_(UNSTICK_OP_OPENAT, dirfd, NULL, mode, flags, 0, path, 0)
-/* Is never cut short once begun: at its deadline the caller is free, the close goes on. */
+/* Is always carried out: at its deadline, or cancelled, the caller is free, and the close goes on. */
 #define UNSTICK_CLOSE(fd) UNSTICK_REQUEST_(UNSTICK_OP_CLOSE, fd, NULL, 0, 0, 0, NULL, 0)
 #define UNSTICK_FSYNC(fd, data_only) UNSTICK_REQUEST_(UNSTICK_OP_FSYNC, fd, NULL, 0, data_only, 0, NULL, 0)
 #define UNSTICK_STATX(dirfd, path, flags, mask, buf) UNSTICK_REQUEST_(UNSTICK_OP_STATX, dirfd, buf, mask, flags, 0, path, 0)
@@ -434,8 +434,10 @@ struct unstick_engine_options {
  * engine is the parent's: in the child every function of it gives -EOWNERDEAD, only unstick_engine_free() frees the memory. */
 UNSTICK_MUST_USE int unstick_engine_new(struct unstick_engine **ret, const struct unstick_engine_options *options);
 
-/* Begins an operation. *ret (a reference of the caller's) may be left out by ret = NULL if `done` is set. Never waits for the fd.
- * 0; -EINVAL; -EBADF; -ENOMEM; -EAGAIN: too many orphans; -ESHUTDOWN: closing; -EOWNERDEAD: in a forked child. Then `done` is not called. */
+/* Begins an operation. *ret (a reference of the caller's, stored before `done` can run) may be left out by ret = NULL if `done` is set. Never
+ * waits for the fd. The fd stays open until the operation has ended. 0; -EINVAL; -ENOMEM; -EAGAIN: too many orphans, or no background thread for
+ * the token; -ESHUTDOWN: closing; -EOWNERDEAD: in a forked child. Then `done` is not called. What the own call would fail with, a bad fd for
+ * example, is the operation's result. */
 UNSTICK_MUST_USE int unstick_engine_submit(struct unstick_engine *engine, const struct unstick_request *request,
                                            struct unstick_op **ret);
 
@@ -449,7 +451,7 @@ struct unstick_left {
 	int64_t oldest_ns; /* how long the oldest has been running */
 	pid_t tid;         /* its thread */
 	int fd;            /* its fd; -1: none */
-	int holds_exit;    /* 1: the process cannot exit until the kernel lets it go (D state) */
+	int holds_exit;    /* 1: no signal ended it, so the process cannot exit before the kernel lets it go */
 	char what[200];    /* the oldest, for people */
 	uint64_t reserved[8];
 };
@@ -494,7 +496,7 @@ struct unstick_stats {
 };
 
 /* `engine` may be NULL: then pokes and looks only. 0; -EINVAL. */
-int unstick_stats(struct unstick_engine *engine, struct unstick_stats *ret);
+int unstick_engine_stats(struct unstick_engine *engine, struct unstick_stats *ret);
 
 /* A result as POSIX functions give it: negative becomes -1 with errno set. */
 static inline long unstick_posix(long result)

@@ -15,6 +15,7 @@
 
 #include "base/lock.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "engine/offload.h"
 #include "engine/request.h"
 #include "engine/worker.h"
@@ -116,7 +117,7 @@ static int check_options(const struct unstick_engine_options *options, struct un
 
 static int choice_of(int back_end, int *ret)
 {
-	const char *wish = back_end == UNSTICK_ENGINE_AUTO ? getenv("UNSTICK_ENGINE") : NULL;
+	const char *wish = back_end == UNSTICK_ENGINE_AUTO ? secure_getenv("UNSTICK_ENGINE") : NULL;
 	*ret = back_end;
 	if (!wish || !*wish || strcmp(wish, "auto") == 0)
 		return 0;
@@ -171,7 +172,7 @@ static const char *why_refused(int error)
 	case -ENOMEM:
 		return "no locked memory left (RLIMIT_MEMLOCK)";
 	case -EOPNOTSUPP:
-		return "built without liburing, or the kernel is older than 5.11";
+		return "built without liburing, or the kernel is older than 5.13";
 	default:
 		return strerrordesc_np(-error);
 	}
@@ -408,7 +409,7 @@ int unstick_op_cancel(struct unstick_op *handle)
 {
 	struct op *op = op_from_handle(handle);
 	if (!op)
-		return 0;
+		return handle ? 0 : -EINVAL;
 	bool done = atomic_load(&op->word) & WORD_RESULT;
 	bool of_parent = !done && engine_is_of_parent(op);
 	if (!done && !of_parent)
@@ -441,13 +442,25 @@ static bool is_own_worker(const struct unstick_engine *engine)
 	return worker_current >= engine->workers && worker_current < engine->workers + engine->worker_count;
 }
 
+static uint64_t count_live(const struct unstick_engine *engine)
+{
+	uint64_t live = 0;
+	for (unsigned i = 0; i < engine->worker_count; i++)
+		live += atomic_load(&engine->workers[i].counts.begun) - atomic_load(&engine->workers[i].counts.completed);
+	return live;
+}
+
 static int report(struct unstick_engine *engine, struct unstick_left *left)
 {
 	struct offload_report found;
 	offload_look(engine->offload, &found);
+	unsigned live = (unsigned)count_live(engine);
+	if (!found.orphans)
+		text_copy(found.oldest.what, sizeof found.oldest.what, "operations that are being cancelled");
+	found.oldest.count += live;
 	if (left)
 		*left = found.oldest;
-	log_line("unstick: engine: %u operation(s) cannot be ended; the oldest: %s", found.orphans, found.oldest.what);
+	log_line("unstick: engine: %u operation(s) cannot be ended; the oldest: %s", found.oldest.count, found.oldest.what);
 	return -EBUSY;
 }
 
@@ -495,7 +508,7 @@ static void add_counts(struct unstick_stats *stats, struct worker *worker)
 	stats->expiries += atomic_load_explicit(&worker->counts.expiries, memory_order_relaxed);
 }
 
-int unstick_stats(struct unstick_engine *engine, struct unstick_stats *ret)
+int unstick_engine_stats(struct unstick_engine *engine, struct unstick_stats *ret)
 {
 	if (!ret)
 		return -EINVAL;

@@ -136,6 +136,8 @@ static bool run(struct offload *offload, struct offload_call *call)
 	atomic_store(&call->tid, gettid());
 	call->started = unstick_now();
 	if (!moves(call, OFFLOAD_QUEUED, OFFLOAD_RUNNING)) {
+		if (atomic_load(&call->state) == OFFLOAD_ALONE)
+			call->result = offload_call_make(call);
 		offload_call_free(call);
 		return true;
 	}
@@ -276,15 +278,16 @@ int offload_submit(struct offload *offload, struct offload_call *call)
 bool offload_cut(struct offload *offload, struct offload_call *call)
 {
 	lock_take(&offload->lock);
-	bool queued = call->back;
+	bool is_due = call->is_due, stays = is_due && moves(call, OFFLOAD_QUEUED, OFFLOAD_ALONE);
+	bool queued = !stays && call->back;
 	if (queued)
 		take_out(&offload->gang[call->class_], call);
 	lock_drop(&offload->lock);
 	if (queued)
 		offload_call_free(call);
-	else
+	else if (!is_due)
 		unstick_token_cancel(call->token);
-	return queued;
+	return queued || stays;
 }
 
 bool offload_leave(struct offload *offload, struct offload_call *call)
@@ -336,14 +339,14 @@ static void describe(const struct offload_call *call, struct unstick_left *ret)
 	ret->oldest_ns = unstick_now() - call->started;
 	ret->tid = call->tid;
 	ret->fd = call->fd;
-	ret->holds_exit = state == 'D';
+	ret->holds_exit = state == 'D' || state == 'S'; /* exit's SIGKILL makes of a FUSE call's S a D */
 	if (call->path)
 		snprintf(object, sizeof object, "%s", call->path);
 	else
 		fd_describe(0, call->fd, object, sizeof object);
 	snprintf(ret->what, sizeof ret->what, "%s of %s (fd %d) in thread %d, for %.1f s%s", call->name, object[0] ? object : "?",
 	         call->fd, (int)call->tid, (double)ret->oldest_ns / 1e9,
-	         ret->holds_exit ? ": the process cannot exit before its file system answers" : "");
+	         ret->holds_exit ? ": the process cannot exit before it is answered" : "");
 }
 
 void offload_look(struct offload *offload, struct offload_report *ret)

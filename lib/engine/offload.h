@@ -26,6 +26,7 @@ enum offload_state {
 	OFFLOAD_QUEUED,    /* the offload's, and anybody's who takes it out of this state */
 	OFFLOAD_RUNNING,   /* a thread is in the call */
 	OFFLOAD_RETURNING, /* it has come out, and copies to the caller's memory */
+	OFFLOAD_ALONE,     /* the worker gave it up, but it is to be made all the same, and freed */
 	OFFLOAD_LEFT,      /* the worker gave it up: the thread's or the queue's, which frees it */
 };
 
@@ -36,6 +37,7 @@ struct offload_call {
 	struct offload_call *next, **back;
 	struct unstick_token *token; /* cuts the call; NULL: no memory for one was found, it cannot be cut */
 	bool may_be_left;            /* all that the kernel may write to is the call's */
+	bool is_due;                 /* to be made even if nobody waits for it: a close */
 	bool makes_fd;               /* its result is an fd: to be closed if nobody wants it */
 	short wait_events;           /* the fd waits by poll() on EAGAIN; 0: EAGAIN is the answer */
 	long nr, args[6];

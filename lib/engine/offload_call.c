@@ -47,13 +47,26 @@ static long wait_and_make(const struct offload_call *call, long result)
 	return result;
 }
 
+/* write() of an fd with O_NONBLOCK moves what fits; the operation goes on, as write() of a blocking one does. */
+static long go_on(struct offload_call *call, long result)
+{
+	long moved = 0;
+	while (call->nr == SYS_write && call->wait_events && result > 0 && result < call->args[2]) {
+		moved += result;
+		call->args[1] += result;
+		call->args[2] -= result;
+		result = wait_and_make(call, -EAGAIN);
+	}
+	return result >= 0 ? moved + result : moved ? moved : result;
+}
+
 long offload_call_make(struct offload_call *call)
 {
 	struct unstick_scope scope;
 	unstick_scope_start(&scope, call->token, UNSTICK_NEVER);
 	long result =
 	        unstick_syscall(call->nr, call->args[0], call->args[1], call->args[2], call->args[3], call->args[4], call->args[5]);
-	result = wait_and_make(call, result);
+	result = go_on(call, wait_and_make(call, result));
 	int told = unstick_scope_end(&scope);
 	(void)told;
 	return result;
@@ -158,6 +171,7 @@ static bool build_transfer(struct offload_call *call, const struct op *op)
 {
 	unsigned count;
 	const struct iovec *iov = vector_iov(op, &count);
+	long memory = (long)(call->buffer ? unstick_buffer_data(call->buffer) : op->buf);
 	call->wait_events = is_write(op) ? POLLOUT : POLLIN;
 	call->class_ = OFFLOAD_BLOCKING;
 	if (is_vector(op))
@@ -165,7 +179,7 @@ static bool build_transfer(struct offload_call *call, const struct op *op)
 		         0, 0, 0);
 	else
 		set_call(call, is_write(op) ? "write" : "read", is_write(op) ? SYS_write : SYS_read, op->fd,
-		         (long)op->buf + (long)op->moved, (long)(op->len - op->moved), 0, 0, 0);
+		         memory + (long)op->moved, (long)(op->len - op->moved), 0, 0, 0);
 	return true;
 }
 
@@ -280,7 +294,7 @@ static bool build(struct offload_call *call, const struct op *op, const struct u
 	case UNSTICK_OP_SENDMSG:
 		return build_message(call, op);
 	case UNSTICK_OP_CLOSE:
-		call->may_be_left = true;
+		call->may_be_left = call->is_due = true;
 		set_call(call, "close", SYS_close, op->fd, 0, 0, 0, 0, 0);
 		return true;
 	case UNSTICK_OP_FSYNC:

@@ -242,7 +242,7 @@ long unstick_op_result(const struct unstick_op *handle)
 {
 	struct op *op = op_from_handle(handle);
 	if (!op)
-		return -ESTALE;
+		return handle ? -ESTALE : -EINVAL;
 	bool ended = atomic_load_explicit(&op->word, memory_order_acquire) & WORD_RESULT;
 	long result = ended ? op->result : -EINPROGRESS;
 	op_drop(NULL, op);

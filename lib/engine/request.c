@@ -8,6 +8,7 @@
 
 #include <errno.h>
 
+#include "engine/buffer.h"
 #include "engine/offload.h"
 #include "engine/vector.h"
 #include "inspect/fd.h"
@@ -24,6 +25,11 @@ static bool is_transfer(const struct unstick_request *request)
 	return is_vector(request) || request->opcode == UNSTICK_OP_READ || request->opcode == UNSTICK_OP_WRITE;
 }
 
+static bool fits_buffer(const struct unstick_request *request)
+{
+	return is_transfer(request) && !is_vector(request) && request->buf && request->len <= buffer_size(request->buf);
+}
+
 int request_check(const struct unstick_request *request, bool has_handle)
 {
 	const unsigned hints = UNSTICK_NETWORK | UNSTICK_FILE;
@@ -33,7 +39,7 @@ int request_check(const struct unstick_request *request, bool has_handle)
 		return -EINVAL;
 	if (is_vector(request) && request->len > MOST_IOVECS)
 		return -EINVAL;
-	if ((request->flags & UNSTICK_BUFFER) && (!request->buf || !is_transfer(request) || is_vector(request)))
+	if ((request->flags & UNSTICK_BUFFER) && !fits_buffer(request))
 		return -EINVAL;
 	return request->flags & UNSTICK_ISOLATE ? -EOPNOTSUPP : 0;
 }
@@ -48,7 +54,7 @@ static int answer(struct op *op, long result)
 
 static int give_to_thread(struct op *op, const struct unstick_request *request, struct offload *offload)
 {
-	if (!offload_accepts(offload))
+	if (request->opcode != UNSTICK_OP_CLOSE && !offload_accepts(offload))
 		return -EAGAIN;
 	op->way = WAY_THREAD;
 	op->call = offload_call_new(op, request);

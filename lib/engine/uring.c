@@ -22,7 +22,8 @@ enum { ENTRIES = 256, FEWEST_ENTRIES = 16, COMPLETIONS_AN_ENTRY = 4 };
 /* user_data that is nobody's handle: handles are greater than 2^32. */
 enum { UD_IGNORED = 0, UD_WAKE = 1 };
 
-static const unsigned FEATURES = IORING_FEAT_EXT_ARG | IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE;
+/* RSRC_TAGS stands for 5.13, which has polls that go on (multishot). */
+static const unsigned FEATURES = IORING_FEAT_EXT_ARG | IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_RSRC_TAGS;
 
 /* The kernel takes at most this much at once: MAX_RW_COUNT, include/linux/fs.h. */
 static const size_t MOST_BYTES = 0x7ffff000;

@@ -81,11 +81,15 @@ static void refuse(struct worker *worker, struct op *op, int reason)
 
 /* ---- begin, cut, expire */
 
-static void start_call(struct worker *worker, struct op *op)
+static void cut(struct worker *worker, struct op *op, int reason);
+
+static void start_call(struct worker *worker, struct op *op, int reason)
 {
 	int error = offload_submit(worker->offload, op->call);
 	if (error)
 		finish(worker, op, error);
+	else if (reason)
+		cut(worker, op, reason);
 }
 
 static unstick_time first_moment(const struct op *op)
@@ -93,32 +97,42 @@ static unstick_time first_moment(const struct op *op)
 	return op->way == WAY_WHEEL ? time_min(op->deadline, op->offset) : op->deadline;
 }
 
-static void start(struct worker *worker, struct op *op)
+/* A close is carried out whatever has come before it, so it has a reason to be cut when it is begun. */
+static void start(struct worker *worker, struct op *op, int reason)
 {
+	op->reason = 0;
 	op->phase = OP_STARTED;
 	wheel_insert(&worker->wheel, &op->link, first_moment(op));
 	if (op->way == WAY_NETWORK)
 		worker->back_end->start(worker, op);
 	else if (op->way == WAY_THREAD)
-		start_call(worker, op);
+		start_call(worker, op, reason);
+}
+
+/* Why it is not to be begun, or 0. */
+static int find_reason(struct worker *worker, const struct op *op)
+{
+	if (worker->cut_all)
+		return -ECANCELED;
+	if (op->reason)
+		return op->reason;
+	bool too_late = op->deadline != UNSTICK_NEVER && op->deadline <= now_of(worker);
+	return too_late && !(op->way == WAY_WHEEL && op->offset <= op->deadline) ? -ETIMEDOUT : 0;
 }
 
 static void begin(struct worker *worker, struct op *op)
 {
 	worker->live++;
 	count(&worker->counts.begun);
+	int reason = op->way == WAY_NONE ? 0 : find_reason(worker, op);
 	if (op->way == WAY_NONE)
 		finish(worker, op, op->result);
-	else if (worker->cut_all)
-		refuse(worker, op, -ECANCELED);
-	else if (op->reason)
-		refuse(worker, op, op->reason);
-	else if (op->way == WAY_WHEEL && op->offset <= now_of(worker))
+	else if (op->way == WAY_WHEEL && !reason && op->offset <= now_of(worker))
 		finish(worker, op, 0);
-	else if (op->deadline != UNSTICK_NEVER && op->deadline <= now_of(worker))
-		refuse(worker, op, -ETIMEDOUT);
+	else if (reason && op->opcode != UNSTICK_OP_CLOSE)
+		refuse(worker, op, reason);
 	else
-		start(worker, op);
+		start(worker, op, reason);
 }
 
 static void cut_call(struct worker *worker, struct op *op)
@@ -250,7 +264,7 @@ void worker_pass_to_thread(struct worker *worker, struct op *op)
 	}
 	op->way = WAY_THREAD;
 	op->call = call;
-	start_call(worker, op);
+	start_call(worker, op, 0);
 }
 
 /* ---- notes */
