@@ -40,6 +40,7 @@ struct offload_call {
 	bool is_due;                 /* to be made even if nobody waits for it: a close */
 	bool makes_fd;               /* its result is an fd: to be closed if nobody wants it */
 	short wait_events;           /* the fd waits by poll() on EAGAIN; 0: EAGAIN is the answer */
+	bool also_waits_to_write;    /* and then its second one, args[2] */
 	long nr, args[6];
 	long result;
 	/* Memory that the kernel works on in the caller's stead, and where to copy what it wrote: */

@@ -22,27 +22,36 @@
 
 /* ---- making it */
 
-static bool is_waiting_error(const struct offload_call *call, long result)
+/* -EAGAIN of connect() is no "not yet": a unix socket's full backlog announces nothing that could be waited for. */
+static bool would_wait(const struct offload_call *call, long result)
 {
-	return call->wait_events && (result == -EAGAIN || (call->nr == SYS_connect && result == -EINPROGRESS));
+	return call->wait_events && result == (call->nr == SYS_connect ? -EINPROGRESS : -EAGAIN);
+}
+
+static long result_of_connect(int fd)
+{
+	int error = 0;
+	socklen_t size = sizeof error;
+	long result = RAW_5(SYS_getsockopt, fd, SOL_SOCKET, SO_ERROR, &error, &size);
+	return result < 0 ? result : -error;
+}
+
+static long make_once(const struct offload_call *call)
+{
+	return unstick_syscall(call->nr, call->args[0], call->args[1], call->args[2], call->args[3], call->args[4], call->args[5]);
 }
 
 /* An fd with O_NONBLOCK: the operation waits all the same. */
 static long wait_and_make(const struct offload_call *call, long result)
 {
-	struct pollfd fd = {.fd = call->fd, .events = call->wait_events};
-	while (is_waiting_error(call, result)) {
+	struct pollfd fd = {.fd = call->fd, .events = call->wait_events}, second = {.fd = (int)call->args[2], .events = POLLOUT};
+	while (would_wait(call, result)) {
 		int ready = unstick_poll(&fd, 1, -1);
+		if (ready > 0 && call->also_waits_to_write)
+			ready = unstick_poll(&second, 1, -1);
 		if (ready < 0)
 			return ready;
-		if (call->nr == SYS_connect) {
-			int error = 0;
-			socklen_t size = sizeof error;
-			long got = RAW_5(SYS_getsockopt, call->fd, SOL_SOCKET, SO_ERROR, &error, &size);
-			return got < 0 ? got : -error;
-		}
-		result = unstick_syscall(call->nr, call->args[0], call->args[1], call->args[2], call->args[3], call->args[4],
-		                         call->args[5]);
+		result = call->nr == SYS_connect ? result_of_connect(call->fd) : make_once(call);
 	}
 	return result;
 }
@@ -233,6 +242,8 @@ static bool build_splice(struct offload_call *call, const struct op *op, const s
 	offsets[1] = request->offset2;
 	call->class_ = OFFLOAD_BLOCKING;
 	call->may_be_left = may_hang(op->fd) || may_hang(request->fd2);
+	call->wait_events = op->op_flags & SPLICE_F_NONBLOCK ? 0 : POLLIN;
+	call->also_waits_to_write = true;
 	set_call(call, "splice", SYS_splice, op->fd, op->offset < 0 ? 0 : (long)&offsets[0], request->fd2,
 	         request->offset2 < 0 ? 0 : (long)&offsets[1], (long)op->len, op->op_flags);
 	return true;

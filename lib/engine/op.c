@@ -180,6 +180,13 @@ struct op *op_at_handle(uint64_t value)
 	return op_at((uint32_t)value - 1);
 }
 
+struct op *op_if_alive(uint64_t value)
+{
+	struct op *op = op_at_handle(value);
+	uint64_t life = atomic_load_explicit(&op->life, memory_order_relaxed);
+	return life >> 32 == value >> 32 && (life & REFS_MASK) ? op : NULL;
+}
+
 struct op *op_from_handle(const struct unstick_op *handle)
 {
 	uint64_t value = (uint64_t)(uintptr_t)handle;

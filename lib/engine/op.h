@@ -97,6 +97,8 @@ struct op *op_from_handle(const struct unstick_op *handle);
 
 /* The operation whose handle this is, which the caller knows to be alive. */
 struct op *op_at_handle(uint64_t value);
+/* NULL: it has gone. For who owns it if it has not. */
+struct op *op_if_alive(uint64_t value);
 
 /* The result is stored; op_result() gives it. */
 void op_set_result(struct op *op, long result);

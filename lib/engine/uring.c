@@ -2,8 +2,8 @@
  *
  * The io_uring back end: a ring a worker, which owns it for life. What start() and cut() ask for is gathered in the submission queue; one
  * io_uring_enter() submits, waits for one completion at least (waiting for more is not woken by each, see docs/design.md) and reaps.
- * An operation's user_data is its handle: an ASYNC_CANCEL that comes late finds nothing. Its result is the result of its own completion; what the
- * cancel came to is not looked at.
+ * An operation's user_data is its handle: an ASYNC_CANCEL that comes late finds nothing. Its result is the result of its own completion; that of
+ * the cancel only says whether to try again.
  * Deadlines are the worker's wheel and the wait's timeout, not LINK_TIMEOUT, which does not end what was punted and costs 2.9 to 12 times as much.
  */
 #include <errno.h>
@@ -21,6 +21,9 @@ enum { ENTRIES = 256, FEWEST_ENTRIES = 16, COMPLETIONS_AN_ENTRY = 4 };
 
 /* user_data that is nobody's handle: handles are greater than 2^32. */
 enum { UD_IGNORED = 0, UD_WAKE = 1 };
+
+/* In the user_data of a cancel, beside the handle of its target; slots do not come so high. */
+static const uint64_t UD_CANCEL = (uint64_t)1 << 31;
 
 /* RSRC_TAGS stands for 5.13, which has polls that go on (multishot). */
 static const unsigned FEATURES = IORING_FEAT_EXT_ARG | IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_RSRC_TAGS;
@@ -259,8 +262,9 @@ static void uring_start(struct worker *worker, struct op *op)
 static void uring_cut(struct worker *worker, struct op *op)
 {
 	struct io_uring_sqe *sqe = get_sqe(worker);
-	io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)op_handle(op), 0);
-	io_uring_sqe_set_data64(sqe, UD_IGNORED);
+	uint64_t handle = (uint64_t)(uintptr_t)op_handle(op);
+	io_uring_prep_cancel64(sqe, handle, 0);
+	io_uring_sqe_set_data64(sqe, handle | UD_CANCEL);
 }
 
 /* ---- wait */
@@ -275,12 +279,25 @@ static void take_wake(struct worker *worker, const struct io_uring_cqe *cqe)
 	watch_event_fd(uring, get_sqe(worker));
 }
 
+/* EALREADY, or ENOENT of a target that has not ended: it was on its way from a poll to an io-wq thread, say. If it does not end now, it is to be cut
+ * again: seen with connect() of a unix socket, which then waited for ever. */
+static void take_cancel(struct worker *worker, const struct io_uring_cqe *cqe)
+{
+	struct op *op = cqe->res == 0 ? NULL : op_if_alive(cqe->user_data & ~UD_CANCEL);
+	if (op)
+		worker_cut_failed(worker, op);
+}
+
 static void take(struct worker *worker, const struct io_uring_cqe *cqe)
 {
 	if (cqe->user_data == UD_IGNORED)
 		return;
 	if (cqe->user_data == UD_WAKE) {
 		take_wake(worker, cqe);
+		return;
+	}
+	if (cqe->user_data & UD_CANCEL) {
+		take_cancel(worker, cqe);
 		return;
 	}
 	struct op *op = op_at_handle(cqe->user_data);

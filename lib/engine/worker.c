@@ -24,6 +24,9 @@
 /* How long a call on a thread may take to come out after it was cut, before it is left behind. */
 static const unstick_time GRACE = 2 * TIME_NS_PER_MS;
 
+/* A cut that came to nothing, because the operation was just between two places, is tried again after this time. */
+static const unstick_time CUT_AGAIN = 1 * TIME_NS_PER_MS;
+
 /* Results of the kernel that only mean "interrupted": ERESTARTSYS ... ERESTART_RESTARTBLOCK, include/linux/errno.h. */
 enum { KERNEL_RESTART_FIRST = -516, KERNEL_RESTART_LAST = -512 };
 
@@ -146,6 +149,20 @@ static void cut_call(struct worker *worker, struct op *op)
 		wheel_insert(&worker->wheel, &op->link, time_add(now_of(worker), GRACE));
 }
 
+static void cut_in_back_end(struct worker *worker, struct op *op)
+{
+	wheel_insert(&worker->wheel, &op->link, UNSTICK_NEVER);
+	worker->back_end->cut(worker, op);
+}
+
+void worker_cut_failed(struct worker *worker, struct op *op)
+{
+	if (op->phase != OP_CUT || op->way != WAY_NETWORK)
+		return;
+	wheel_remove(&worker->wheel, &op->link);
+	wheel_insert(&worker->wheel, &op->link, time_add(now_of(worker), CUT_AGAIN));
+}
+
 static void cut(struct worker *worker, struct op *op, int reason)
 {
 	if (op->phase == OP_NEW)
@@ -161,8 +178,7 @@ static void cut(struct worker *worker, struct op *op, int reason)
 	} else if (op->way == WAY_THREAD) {
 		cut_call(worker, op);
 	} else {
-		wheel_insert(&worker->wheel, &op->link, UNSTICK_NEVER);
-		worker->back_end->cut(worker, op);
+		cut_in_back_end(worker, op);
 	}
 }
 
@@ -179,8 +195,10 @@ static void leave_call(struct worker *worker, struct op *op)
 
 static void expire(struct worker *worker, struct op *op)
 {
-	if (op->phase == OP_CUT)
+	if (op->phase == OP_CUT && op->way == WAY_THREAD)
 		leave_call(worker, op);
+	else if (op->phase == OP_CUT)
+		cut_in_back_end(worker, op);
 	else if (op->way == WAY_WHEEL && op->offset <= op->deadline)
 		finish(worker, op, 0);
 	else

@@ -21,7 +21,7 @@ struct back_end {
 	int (*open)(struct worker *worker);
 	/* Begins op; worker_returned() sooner or later, possibly before start() returns, never while it is not in start, cut or wait. */
 	void (*start)(struct worker *worker, struct op *op);
-	/* Hurries a started operation: worker_returned() soon, with what it came to, -ECANCELED if nothing. Called once an operation. */
+	/* Hurries a started operation: worker_returned() soon, with what it came to, -ECANCELED if nothing. Called again after worker_cut_failed(). */
 	void (*cut)(struct worker *worker, struct op *op);
 	/* Gives to the kernel what start() and cut() have gathered, waits until something has happened, the worker was rung, or `until` has come
 	 * (a moment in the past: does not wait), and calls worker_returned() for all that have ended. */
@@ -83,6 +83,8 @@ void worker_take(struct worker *worker, struct op *op);
 
 /* For back ends: op came to this. Kernel-internal numbers (-512...-516) count as -EINTR. A write that moved only a part is begun again. */
 void worker_returned(struct worker *worker, struct op *op, long result);
+/* For back ends: cut() has come to nothing, and op has not ended: it is to be called again soon. */
+void worker_cut_failed(struct worker *worker, struct op *op);
 /* For back ends: it needs a thread after all (WAY_NETWORK becomes WAY_THREAD). */
 void worker_pass_to_thread(struct worker *worker, struct op *op);
 
