@@ -28,7 +28,7 @@ static const char help[] = "Usage: unstick-bench [OPTION]...\n"
                            "Measures how fast unstick frees blocked threads and what it costs when nothing\n"
                            "blocks, interleaved in one run with the ways that programs use without it.\n"
                            "\n"
-                           "  --only NAME[,NAME]  run these benchmarks only (default: all, 60 to 90 s)\n"
+                           "  --only NAME[,NAME]  run these benchmarks only (default: all, 5 to 6 min)\n"
                            "  --list              list the benchmarks\n"
                            "  --repeat N          runs; figures are medians over them (default 5)\n"
                            "  --json              one JSON document instead of tables\n"
@@ -46,7 +46,7 @@ static const char help[] = "Usage: unstick-bench [OPTION]...\n"
 static void list_benchmarks(void)
 {
 	for (size_t i = 0; i < benchmark_count; i++)
-		printf("%-15s %s\n", benchmarks[i]->name, benchmarks[i]->summary);
+		printf("%-16s %s\n", benchmarks[i]->name, benchmarks[i]->summary);
 }
 
 static unsigned parse_repeat(const char *text)
