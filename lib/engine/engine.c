@@ -238,20 +238,35 @@ int unstick_engine_new(struct unstick_engine **ret, const struct unstick_engine_
 
 /* ---- submit */
 
+static bool is_own_worker(const struct unstick_engine *engine)
+{
+	return worker_current >= engine->workers && worker_current < engine->workers + engine->worker_count;
+}
+
+/* The only worker of an engine gives to itself, and does not end before it has taken it: it need not be counted. */
+static bool is_counted(const struct unstick_engine *engine)
+{
+	return engine->worker_count > 1 || worker_current != engine->workers;
+}
+
 static int enter_intake(struct unstick_engine *engine)
 {
 	if (is_of_parent(engine))
 		return -EOWNERDEAD;
-	atomic_fetch_add(&engine->submitters, 1);
+	bool counted = is_counted(engine);
+	if (counted)
+		atomic_fetch_add(&engine->submitters, 1);
 	if (!atomic_load(&engine->closing))
 		return 0;
-	atomic_fetch_sub(&engine->submitters, 1);
+	if (counted)
+		atomic_fetch_sub(&engine->submitters, 1);
 	return -ESHUTDOWN;
 }
 
 static void leave_intake(struct unstick_engine *engine)
 {
-	atomic_fetch_sub_explicit(&engine->submitters, 1, memory_order_release);
+	if (is_counted(engine))
+		atomic_fetch_sub_explicit(&engine->submitters, 1, memory_order_release);
 }
 
 /* A worker that submits for no fd keeps it. */
@@ -275,6 +290,7 @@ static void discard(struct op *op, bool has_handle)
 {
 	if (op->way == WAY_THREAD)
 		offload_call_free(op->call);
+	op_clear_cold(op);
 	if (has_handle)
 		op_drop(NULL, op);
 	op_drop(NULL, op);
@@ -314,7 +330,6 @@ static void give(struct op *op)
 		worker_take(op->worker, op);
 		return;
 	}
-	op_hold(op); /* the inbox's */
 	worker_post(op, NOTE_SUBMIT);
 }
 
@@ -364,7 +379,6 @@ static void add(struct batch *batch, struct op *op)
 	if (batch->worker != op->worker)
 		flush(batch);
 	batch->worker = op->worker;
-	op_hold(op);
 	atomic_store_explicit(&op->notes, NOTE_SUBMIT, memory_order_relaxed);
 	atomic_store_explicit(&op->next, batch->first, memory_order_relaxed);
 	batch->last = batch->last ? batch->last : op;
@@ -435,11 +449,6 @@ static bool join_workers(struct unstick_engine *engine, unstick_time until)
 	for (unsigned i = 0; i < engine->worker_count && all; i++)
 		all = worker_join(&engine->workers[i], until);
 	return all;
-}
-
-static bool is_own_worker(const struct unstick_engine *engine)
-{
-	return worker_current >= engine->workers && worker_current < engine->workers + engine->worker_count;
 }
 
 static uint64_t count_live(const struct unstick_engine *engine)

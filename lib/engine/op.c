@@ -100,14 +100,18 @@ static struct op *take_free(struct op_cache *cache)
 	return op;
 }
 
-/* The fields from here to the end are the submitter's. */
+void op_clear_cold(struct op *op)
+{
+	memset(&op->offset, 0, sizeof *op - offsetof(struct op, offset));
+}
+
+/* The cold fields are zero in a free operation. */
 static void make_zero(struct op *op)
 {
-	uint32_t slot = op->slot;
 	atomic_store_explicit(&op->word, 0, memory_order_relaxed);
 	atomic_store_explicit(&op->notes, 0, memory_order_relaxed);
-	memset(&op->worker, 0, sizeof *op - offsetof(struct op, worker));
-	op->slot = slot;
+	op->reason = 0;
+	memset(&op->link, 0, offsetof(struct op, offset) - offsetof(struct op, link));
 }
 
 struct op *op_new(struct op_cache *cache, unsigned references)
@@ -156,14 +160,22 @@ static void put_back(struct op_cache *cache, struct op *op)
 		spill(cache, CACHE_SPILL);
 }
 
-/* The last reference and the generation go in one step, so that a handle that should have been forgotten never revives one. */
-void op_drop(struct op_cache *cache, struct op *op)
+/* One reference less, if it is of this generation and has any: true if it was the last. That and the generation go in one step, so that a handle that
+ * should have been forgotten never revives an operation. */
+static bool op_drops(struct op *op, uint64_t generation)
 {
 	uint64_t life = atomic_load_explicit(&op->life, memory_order_relaxed), after;
-	do
+	do {
+		if (life >> 32 != generation || !(life & REFS_MASK))
+			return false;
 		after = (life & REFS_MASK) == 1 ? (life & ~REFS_MASK) + GENERATION_ONE : life - 1;
-	while (!atomic_compare_exchange_weak_explicit(&op->life, &life, after, memory_order_acq_rel, memory_order_relaxed));
-	if (!(after & REFS_MASK))
+	} while (!atomic_compare_exchange_weak_explicit(&op->life, &life, after, memory_order_acq_rel, memory_order_relaxed));
+	return !(after & REFS_MASK);
+}
+
+void op_drop(struct op_cache *cache, struct op *op)
+{
+	if (op_drops(op, atomic_load_explicit(&op->life, memory_order_relaxed) >> 32))
 		put_back(cache, op);
 }
 
@@ -207,14 +219,12 @@ struct unstick_op *unstick_op_ref(struct unstick_op *handle)
 	return handle;
 }
 
-/* The caller's own reference and the one just made. */
 struct unstick_op *unstick_op_unref(struct unstick_op *handle)
 {
-	struct op *op = op_from_handle(handle);
-	if (op) {
-		atomic_fetch_sub_explicit(&op->life, 1, memory_order_release);
-		op_drop(NULL, op);
-	}
+	uint64_t value = (uint64_t)(uintptr_t)handle;
+	struct op *op = (uint32_t)value ? op_at_handle(value) : NULL;
+	if (op && op_drops(op, value >> 32))
+		put_back(NULL, op);
 	return NULL;
 }
 
@@ -222,17 +232,17 @@ struct unstick_op *unstick_op_unref(struct unstick_op *handle)
 
 void op_set_result(struct op *op, long result)
 {
-	op->result = result;
+	atomic_store_explicit(&op->result, result, memory_order_relaxed);
 	atomic_fetch_or_explicit(&op->word, WORD_RESULT, memory_order_release);
 }
 
-void op_set_done(struct op *op)
+static void set_done(struct op *op, uint32_t bits)
 {
 	if ((atomic_load_explicit(&op->life, memory_order_acquire) & REFS_MASK) == 1) { /* the worker's: nobody waits */
 		atomic_store_explicit(&op->word, WORD_RESULT | WORD_DONE, memory_order_release);
 		return;
 	}
-	if (atomic_fetch_or(&op->word, WORD_DONE) & WORD_WAITED)
+	if (atomic_fetch_or(&op->word, bits) & WORD_WAITED)
 		futex_wake(&op->word, INT_MAX);
 	if (atomic_load(&any_waiters)) {
 		atomic_fetch_add(&any_events, 1);
@@ -240,20 +250,43 @@ void op_set_done(struct op *op)
 	}
 }
 
+void op_set_done(struct op *op)
+{
+	set_done(op, WORD_DONE);
+}
+
+void op_set_result_and_done(struct op *op, long result)
+{
+	atomic_store_explicit(&op->result, result, memory_order_relaxed);
+	set_done(op, WORD_RESULT | WORD_DONE);
+}
+
 static bool is_done(struct op *op)
 {
 	return atomic_load(&op->word) & WORD_DONE;
 }
 
+/* What the handle's operation shows without a reference to it: the generation is looked at before and after. -ESTALE; else its word. */
+static int64_t peek(const struct unstick_op *handle, long *ret_result)
+{
+	uint64_t value = (uint64_t)(uintptr_t)handle;
+	struct op *op = (uint32_t)value ? op_at_handle(value) : NULL;
+	if (!op || atomic_load_explicit(&op->life, memory_order_acquire) >> 32 != value >> 32)
+		return -ESTALE;
+	uint32_t word = atomic_load_explicit(&op->word, memory_order_acquire);
+	*ret_result = atomic_load_explicit(&op->result, memory_order_acquire);
+	return atomic_load_explicit(&op->life, memory_order_relaxed) >> 32 == value >> 32 ? (int64_t)word : -ESTALE;
+}
+
 long unstick_op_result(const struct unstick_op *handle)
 {
-	struct op *op = op_from_handle(handle);
-	if (!op)
-		return handle ? -ESTALE : -EINVAL;
-	bool ended = atomic_load_explicit(&op->word, memory_order_acquire) & WORD_RESULT;
-	long result = ended ? op->result : -EINPROGRESS;
-	op_drop(NULL, op);
-	return result;
+	long result;
+	if (!handle)
+		return -EINVAL;
+	int64_t word = peek(handle, &result);
+	if (word < 0)
+		return -ESTALE;
+	return word & WORD_RESULT ? result : -EINPROGRESS;
 }
 
 static int obstacle_to_waiting(const struct op *op)
@@ -281,6 +314,10 @@ static int wait_for(struct op *op, unstick_time until)
 
 int unstick_op_wait(struct unstick_op *handle, unstick_time until)
 {
+	long result;
+	int64_t word = peek(handle, &result);
+	if (word > 0 && (word & WORD_DONE))
+		return 0;
 	struct op *op = op_from_handle(handle);
 	if (!op)
 		return handle ? -ESTALE : -EINVAL;

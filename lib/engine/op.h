@@ -10,6 +10,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "engine/wheel.h"
@@ -48,19 +49,29 @@ enum {
 struct worker;
 struct offload_call;
 
+/* Three cache lines: what several threads write; what the submitter writes and the worker reads; what most operations never need, which is zero
+ * in a free operation and therefore need not be written, nor its line be moved to the submitter's processor. */
 struct op {
 	_Atomic uint64_t life;  /* generation << 32 | references; a new generation when the last reference goes */
 	_Atomic uint32_t word;  /* WORD_* */
 	_Atomic uint32_t notes; /* NOTE_*; while not 0 it is in the inbox, which holds a reference */
 	_Atomic(struct op *) next;
+	_Atomic long result;
 	struct worker *worker;
-	long result;
 	void (*done)(struct unstick_op *op, long result, void *arg);
 	void *arg;
-	struct wheel_link link; /* in the worker's wheel from start to end */
+	uint32_t slot;
+	int reason;
+
+	struct wheel_link link; /* in the worker's wheel from start to end; before that its `prev` is the link of the local queue */
 	unstick_time deadline;  /* UNSTICK_NEVER: none */
 	void *buf;
 	size_t len;
+	int fd, op_flags;
+	uint8_t opcode, phase, way;
+	uint8_t fork_epoch; /* of the process that began it, as far as it fits */
+	/* Zero but where the operation needs it: */
+
 	int64_t offset;
 	const void *addr;
 	size_t moved; /* bytes of a write or send that goes on */
@@ -69,23 +80,20 @@ struct op {
 		struct iovec *vector;      /* writev, sendmsg that go on: what is left; owned by the back end */
 	};
 	struct unstick_watch *watch; /* on request.token; owned */
-	int fd, op_flags;
 	unsigned addr_len;
-	uint32_t slot;
-	int reason;
 	int poll_fd; /* the poll back end's */
-	uint8_t opcode, phase, way;
-	uint8_t fork_epoch; /* of the process that began it, as far as it fits */
 };
 
 _Static_assert(sizeof(struct op) <= 192, "an idle operation takes three cache lines");
+_Static_assert(offsetof(struct op, link) == 64 && offsetof(struct op, offset) == 128, "and its parts one each");
 
-/* A new one with `references`, all fields zero but for those that name it. NULL: no memory. `cache` is the calling worker's, or NULL. */
+/* A new one with `references`; its fields are zero. NULL: no memory. `cache` is the calling worker's, or NULL. */
 struct op_cache {
 	struct op *first;
 	unsigned count;
 };
 struct op *op_new(struct op_cache *cache, unsigned references);
+void op_clear_cold(struct op *op);
 void op_hold(struct op *op);
 /* One reference less. Async-signal-safe with cache NULL. */
 void op_drop(struct op_cache *cache, struct op *op);
@@ -102,8 +110,9 @@ struct op *op_if_alive(uint64_t value);
 
 /* The result is stored; op_result() gives it. */
 void op_set_result(struct op *op, long result);
-/* The callback has returned: wakes who waits. */
+/* The callback has returned: wakes who waits. With a result that has not been set yet: sets it, too. */
 void op_set_done(struct op *op);
+void op_set_result_and_done(struct op *op, long result);
 
 void op_before_fork(void);
 void op_after_fork(void);

@@ -52,11 +52,19 @@ static int answer(struct op *op, long result)
 	return 0;
 }
 
+static void fill_cold(struct op *op, const struct unstick_request *request)
+{
+	op->offset = request->offset;
+	op->addr = request->addr;
+	op->addr_len = request->addr_len;
+}
+
 static int give_to_thread(struct op *op, const struct unstick_request *request, struct offload *offload)
 {
 	if (request->opcode != UNSTICK_OP_CLOSE && !offload_accepts(offload))
 		return -EAGAIN;
 	op->way = WAY_THREAD;
+	fill_cold(op, request);
 	op->call = offload_call_new(op, request);
 	return op->call ? 0 : -ENOMEM;
 }
@@ -90,6 +98,10 @@ static int route(struct op *op, const struct unstick_request *request, struct of
 		return give_to_thread(op, request, offload);
 	case UNSTICK_OP_TIMEOUT:
 		op->way = WAY_WHEEL;
+		fill_cold(op, request);
+		return 0;
+	case UNSTICK_OP_CONNECT:
+		fill_cold(op, request);
 		return 0;
 	default:
 		return 0;
@@ -103,9 +115,6 @@ int request_fill(struct op *op, const struct unstick_request *request, struct of
 	op->op_flags = request->op_flags;
 	op->buf = request->buf;
 	op->len = request->len;
-	op->offset = request->offset;
-	op->addr = request->addr;
-	op->addr_len = request->addr_len;
 	op->done = request->done;
 	op->arg = request->arg;
 	op->deadline = request->deadline ? request->deadline : UNSTICK_NEVER;

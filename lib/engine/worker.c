@@ -50,12 +50,13 @@ static void release(struct worker *worker, struct op *op)
 {
 	if (wheel_holds(&op->link))
 		wheel_remove(&worker->wheel, &op->link);
-	op->watch = unstick_watch_free(op->watch); /* after it no note of the token comes */
+	if (op->watch)
+		unstick_watch_free(op->watch); /* after it no note of the token comes */
 	if (op->way == WAY_THREAD)
 		offload_call_free(op->call);
 	else
 		vector_free(op);
-	op->call = NULL;
+	op_clear_cold(op);
 }
 
 /* Also gives back the engine's reference. */
@@ -67,10 +68,13 @@ static void finish(struct worker *worker, struct op *op, long result)
 	if (op->phase == OP_CUT && result == op->reason)
 		count(result == -ETIMEDOUT ? &worker->counts.expiries : &worker->counts.cancels);
 	op->phase = OP_ENDED;
-	op_set_result(op, result);
-	if (op->done)
+	if (op->done) {
+		op_set_result(op, result);
 		op->done(op_handle(op), result, op->arg);
-	op_set_done(op);
+		op_set_done(op);
+	} else {
+		op_set_result_and_done(op, result);
+	}
 	op_drop(&worker->cache, op);
 }
 
@@ -304,20 +308,20 @@ void worker_post_many(struct worker *worker, struct op *first, struct op *last)
 
 void worker_post(struct op *op, unsigned note)
 {
-	bool gives_reference = note & NOTE_SUBMIT;
-	if (!gives_reference)
-		op_hold(op);
+	if (!(note & NOTE_SUBMIT))
+		op_hold(op); /* the inbox's; a new operation is in it with the engine's reference */
 	if (atomic_fetch_or(&op->notes, note) == 0)
 		worker_post_many(op->worker, op, op);
 	else
-		op_drop(NULL, op); /* it is in the inbox, with a reference */
+		op_drop(NULL, op); /* it is in the inbox already, with a reference, which becomes the engine's when it is begun */
 }
 
+/* Not linked by `next`, which is the inbox's: the operation may be noted for something before it is begun. */
 void worker_take(struct worker *worker, struct op *op)
 {
-	atomic_store_explicit(&op->next, NULL, memory_order_relaxed);
+	op->link.prev = NULL;
 	if (worker->local_last)
-		atomic_store_explicit(&worker->local_last->next, op, memory_order_relaxed);
+		worker->local_last->link.prev = &op->link;
 	else
 		worker->local_first = op;
 	worker->local_last = op;
@@ -328,10 +332,12 @@ static void take_notes_of(struct worker *worker, struct op *op)
 {
 	unsigned notes = atomic_exchange(&op->notes, 0);
 	int reason = notes & NOTE_EXPIRE ? -ETIMEDOUT : notes & NOTE_CANCEL ? -ECANCELED : 0;
-	if ((notes & NOTE_SUBMIT) && reason && !op->reason)
-		op->reason = reason; /* cancelled before it was begun: nothing is done */
-	if (notes & NOTE_SUBMIT)
+	if (notes & NOTE_SUBMIT) {
+		if (!op->reason)
+			op->reason = reason; /* cancelled before it was begun: nothing is done */
 		begin(worker, op);
+		return; /* with it goes the engine's reference */
+	}
 	if ((notes & NOTE_RETURNED) && op->phase != OP_ENDED)
 		call_returned(worker, op);
 	if (reason)
@@ -369,7 +375,7 @@ static void take_local(struct worker *worker)
 	struct op *op = worker->local_first, *next;
 	worker->local_first = worker->local_last = NULL;
 	for (; op; op = next) {
-		next = atomic_load_explicit(&op->next, memory_order_relaxed);
+		next = op->link.prev ? op_of(op->link.prev) : NULL;
 		begin(worker, op);
 	}
 }

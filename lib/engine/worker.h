@@ -74,11 +74,11 @@ bool worker_join(struct worker *worker, unstick_time until);
 /* Waits for its end, and closes its back end: only here, because whoever posts or stops may be ringing until then. */
 void worker_close(struct worker *worker);
 
-/* Tells the worker of op. The caller holds a reference; with NOTE_SUBMIT it gives one. Any thread; async-signal-safe. */
+/* Tells the worker of op. The caller holds a reference; with NOTE_SUBMIT it gives the engine's. Any thread; async-signal-safe. */
 void worker_post(struct op *op, unsigned note);
 /* The same for many that are new; `first` to `last` linked by next, in reverse. */
 void worker_post_many(struct worker *worker, struct op *first, struct op *last);
-/* An operation that the worker's own thread submits: begun in this round, or the next. Takes the caller's reference. */
+/* An operation that the worker's own thread submits: begun in this round, or the next. Takes the engine's reference. */
 void worker_take(struct worker *worker, struct op *op);
 
 /* For back ends: op came to this. Kernel-internal numbers (-512...-516) count as -EINTR. A write that moved only a part is begun again. */

@@ -82,7 +82,10 @@ static void fill_unread(struct unstick_report *report, bool own, int read_result
 
 	report->state = task_state(pid, report->tid);
 	task_wait_function(pid, report->tid, report->wait, sizeof(report->wait));
-	if (read_result == TASK_RUNNING) {
+	if (report->state == 'Z' || report->state == 'X') { /* on the last steps of its exit it still runs */
+		report->nr = NR_UNKNOWN;
+		conclude(report, 0, UNSTICK_GONE, "it has ended");
+	} else if (read_result == TASK_RUNNING) {
 		report->nr = NR_RUNNING;
 		conclude(report, 0, UNSTICK_NOT_BLOCKED, "it runs: it is blocked in no call");
 	} else {
