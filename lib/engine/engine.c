@@ -12,10 +12,12 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "engine/linger.h"
 #include "engine/offload.h"
 #include "engine/request.h"
 #include "engine/worker.h"
@@ -64,8 +66,9 @@ static void after_fork_child(void)
 	lock_drop(&engines_lock);
 }
 
-static void register_fork(void)
+static void initialise(void)
 {
+	linger_is_alone = get_nprocs() == 1;
 	fork_register();
 	pthread_atfork(before_fork, after_fork_parent, after_fork_child);
 }
@@ -222,7 +225,7 @@ int unstick_engine_new(struct unstick_engine **ret, const struct unstick_engine_
 	int choice, error = ret ? check_options(options, &checked) : -EINVAL;
 	if (error || (error = choice_of(checked.back_end, &choice)))
 		return error;
-	pthread_once(&once, register_fork);
+	pthread_once(&once, initialise);
 	struct unstick_engine *engine = calloc(1, sizeof *engine);
 	if (!engine)
 		return -ENOMEM;

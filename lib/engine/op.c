@@ -15,6 +15,7 @@
 
 #include "base/lock.h"
 #include "engine/engine.h"
+#include "engine/linger.h"
 #include "engine/worker.h"
 #include "wake/sleep.h"
 
@@ -24,6 +25,8 @@ static const uint64_t REFS_MASK = UINT32_MAX, GENERATION_ONE = (uint64_t)1 << 32
 
 static _Atomic(struct op *) chunks[MAX_CHUNKS];
 static _Atomic uint64_t free_head; /* tag << 32 | slot + 1; 0 there: empty */
+
+bool linger_is_alone;
 
 static struct lock grow_lock;
 static unsigned chunk_count;
@@ -296,18 +299,40 @@ static int obstacle_to_waiting(const struct op *op)
 	return op->worker == worker_current ? -EDEADLK : 0;
 }
 
+/* It may be just about to end. */
+static void look_a_moment(struct op *op, struct lingering *linger)
+{
+	unsigned looks = linger_looks(linger), left = looks;
+	for (; left > 0 && !is_done(op); left--)
+		__builtin_ia32_pause();
+	if (looks)
+		linger_looked(linger, left > 0);
+}
+
+static int sleep_for(struct op *op, unstick_time until, struct lingering *linger)
+{
+	uint32_t seen = atomic_fetch_or(&op->word, WORD_WAITED) | WORD_WAITED;
+	if (seen & WORD_DONE)
+		return 0;
+	unstick_time begun = unstick_now();
+	int error = sleep_on(&op->word, seen, until);
+	linger_slept(linger, unstick_now() - begun);
+	return error;
+}
+
 static int wait_for(struct op *op, unstick_time until)
 {
+	static _Thread_local struct lingering linger;
+	if (!is_done(op))
+		look_a_moment(op, &linger);
 	while (!is_done(op)) {
 		int error = obstacle_to_waiting(op);
-		uint32_t seen = atomic_fetch_or(&op->word, WORD_WAITED) | WORD_WAITED;
-		if (error || (seen & WORD_DONE))
-			return error;
-		error = sleep_on(&op->word, seen, until);
+		if (!error && unstick_now() >= until)
+			error = -ETIMEDOUT;
+		if (!error)
+			error = sleep_for(op, until, &linger);
 		if (error)
-			return error;
-		if (!is_done(op) && unstick_now() >= until)
-			return -ETIMEDOUT;
+			return is_done(op) ? 0 : error;
 	}
 	return 0;
 }

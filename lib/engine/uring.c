@@ -58,8 +58,8 @@ static struct io_uring_sqe *get_sqe(struct worker *worker)
 
 /* Newest first; each needs what its name says: SINGLE_ISSUER and DEFER_TASKRUN 6.1, COOP_TASKRUN 5.19, SUBMIT_ALL 5.18. */
 static const unsigned flag_sets[] = {
-        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL,
-        IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SUBMIT_ALL,
+        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL,
+        IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL,
         0,
 };
 
@@ -347,6 +347,13 @@ static void enter(struct worker *worker, unstick_time until)
 	io_uring_submit_and_wait_timeout(ring, &cqe, 1, &timeout, NULL);
 }
 
+static bool uring_has_news(const struct worker *worker)
+{
+	const struct io_uring *ring = &uring_of(worker)->ring;
+	bool to_run = IO_URING_READ_ONCE(*ring->sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
+	return to_run || io_uring_sq_ready(ring) || io_uring_cq_ready(ring);
+}
+
 static void uring_wait(struct worker *worker, unstick_time until)
 {
 	if (!io_uring_cq_ready(&uring_of(worker)->ring))
@@ -360,6 +367,7 @@ const struct back_end back_end_uring = {
         .start = uring_start,
         .cut = uring_cut,
         .wait = uring_wait,
+        .has_news = uring_has_news,
         .ring = uring_ring,
         .close = uring_close,
         .abandon = uring_abandon,

@@ -18,6 +18,7 @@
 
 #include "base/lock.h"
 #include "engine/engine.h"
+#include "engine/linger.h"
 #include "engine/offload.h"
 #include "engine/vector.h"
 
@@ -29,6 +30,10 @@ static const unstick_time CUT_AGAIN = 1 * TIME_NS_PER_MS;
 
 /* Results of the kernel that only mean "interrupted": ERESTARTSYS ... ERESTART_RESTARTBLOCK, include/linux/errno.h. */
 enum { KERNEL_RESTART_FIRST = -516, KERNEL_RESTART_LAST = -512 };
+
+/* So many are given to the kernel together: what is ready at once is carried out there and then, and the first should not have to wait for the
+ * thousandth before its end is told. */
+enum { AT_ONCE = 32 };
 
 _Thread_local struct worker *worker_current;
 
@@ -361,11 +366,14 @@ static void take_inbox(struct worker *worker)
 {
 	if (!atomic_load_explicit(&worker->inbox, memory_order_relaxed))
 		return;
+	worker->was_given = true;
 	struct op *op = in_order(atomic_exchange(&worker->inbox, NULL)), *next;
-	for (; op; op = next) {
+	for (unsigned taken = 1; op; op = next, taken++) {
 		next = atomic_load_explicit(&op->next,
 		                            memory_order_relaxed); /* before the notes are taken, and the link with them */
 		take_notes_of(worker, op);
+		if (taken % AT_ONCE == 0)
+			worker->back_end->wait(worker, 0);
 	}
 }
 
@@ -395,6 +403,34 @@ static unstick_time bed_time(struct worker *worker)
 	return wheel_next(&worker->wheel);
 }
 
+/* Others are giving us work, and perhaps more of it in a moment. */
+static void look_for_more(struct worker *worker)
+{
+	unsigned looks = worker->back_end->has_news ? linger_looks(&worker->linger) : 0;
+	for (unsigned left = looks; left > 0; left--) {
+		if (atomic_load_explicit(&worker->inbox, memory_order_relaxed) || worker->back_end->has_news(worker)) {
+			linger_looked(&worker->linger, true);
+			return;
+		}
+		__builtin_ia32_pause();
+	}
+	if (looks)
+		linger_looked(&worker->linger, false);
+}
+
+static void wait(struct worker *worker)
+{
+	bool was_given = worker->was_given;
+	worker->was_given = false;
+	if (was_given)
+		look_for_more(worker);
+	unstick_time until = bed_time(worker), begun = was_given && until ? unstick_now() : 0;
+	worker->back_end->wait(worker, until);
+	atomic_store_explicit(&worker->asleep, 0, memory_order_relaxed);
+	if (begun)
+		linger_slept(&worker->linger, unstick_now() - begun);
+}
+
 static bool has_ended(const struct worker *worker)
 {
 	return worker->cut_all && !worker->live && !worker->local_first && !atomic_load(&worker->inbox);
@@ -411,8 +447,7 @@ static void run(struct worker *worker)
 			cut_all(worker);
 		if (has_ended(worker))
 			return;
-		worker->back_end->wait(worker, bed_time(worker));
-		atomic_store_explicit(&worker->asleep, 0, memory_order_relaxed);
+		wait(worker);
 	}
 }
 

@@ -9,6 +9,7 @@
 
 #include <pthread.h>
 
+#include "engine/linger.h"
 #include "engine/op.h"
 
 struct offload;
@@ -26,6 +27,8 @@ struct back_end {
 	/* Gives to the kernel what start() and cut() have gathered, waits until something has happened, the worker was rung, or `until` has come
 	 * (a moment in the past: does not wait), and calls worker_returned() for all that have ended. */
 	void (*wait)(struct worker *worker, unstick_time until);
+	/* Would wait() return at once? For a moment's look before it; may be NULL. */
+	bool (*has_news)(const struct worker *worker);
 	/* Ends a wait, present or next. Any thread; async-signal-safe. */
 	void (*ring)(struct worker *worker);
 	/* Frees everything. Nothing is under way. */
@@ -55,7 +58,9 @@ struct worker {
 	unstick_time now; /* read once a round; 0: not yet in this round */
 	uint64_t live;    /* operations that have been taken and have not ended */
 	bool cut_all;
-	int error; /* of open() */
+	struct lingering linger;
+	bool was_given; /* this round's work came through the inbox: more may be on its way */
+	int error;      /* of open() */
 	pthread_t thread;
 	struct worker_counts counts;
 	struct wheel wheel;
