@@ -44,8 +44,8 @@ static const struct bench_case own[] = {
         {.name = "engine, own, deadlines", .bound = 1.06, .spec = &drive_own_deadlines},
 };
 
-#define DRIVE(table)                                                                                                  \
-	.cases = table, .case_count = sizeof(table) / sizeof(table[0]), .rounds = 100, .block = 1, .quick_rounds = 5, \
+#define DRIVE(table)                                                                                                 \
+	.cases = table, .case_count = sizeof(table) / sizeof(table[0]), .rounds = 16, .block = 1, .quick_rounds = 3, \
 	.quick_block = 1, .begin = drive_begin, .open = drive_open, .block_run = drive_block_run, .close = drive_close
 
 #define SPEC(kind_, batch_)                    \
@@ -53,7 +53,7 @@ static const struct bench_case own[] = {
 	{                                      \
 		.kind = kind_, .batch = batch_ \
 	}
-#define BATCHED_SAMPLE "one operation, mean of 2048 in batches of 32 (across: up to 4 batches under way)"
+#define BATCHED_SAMPLE "one operation, mean of 16384 in batches of 32 (across: up to 4 batches under way)"
 #define SINGLE_SAMPLE "one operation, mean of 256, one under way"
 
 #define AGAINST_ENGINE(kind, KIND, what)                                                     \

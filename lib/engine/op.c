@@ -19,11 +19,11 @@
 #include "engine/worker.h"
 #include "wake/sleep.h"
 
-enum { CHUNK_OPS = 512, MAX_CHUNKS = 32768, CACHE_MOST = 1024, CACHE_SPILL = 512 };
+enum { CACHE_MOST = 1024, CACHE_SPILL = 512 };
 
-static const uint64_t REFS_MASK = UINT32_MAX, GENERATION_ONE = (uint64_t)1 << 32;
+static const uint64_t REFS_MASK = OP_REFS_MASK, GENERATION_ONE = (uint64_t)1 << 32;
 
-static _Atomic(struct op *) chunks[MAX_CHUNKS];
+_Atomic(struct op *) op_chunks[OP_MAX_CHUNKS];
 static _Atomic uint64_t free_head; /* tag << 32 | slot + 1; 0 there: empty */
 
 bool linger_is_alone;
@@ -35,13 +35,6 @@ static unsigned chunk_count;
 static _Atomic uint32_t any_events, any_waiters;
 
 /* ---- memory */
-
-static struct op *op_at(uint32_t slot)
-{
-	struct op *chunk =
-	        slot / CHUNK_OPS < MAX_CHUNKS ? atomic_load_explicit(&chunks[slot / CHUNK_OPS], memory_order_acquire) : NULL;
-	return chunk ? &chunk[slot % CHUNK_OPS] : NULL;
-}
 
 static uint64_t head_for(uint64_t old, const struct op *first)
 {
@@ -75,17 +68,17 @@ static struct op *grow(void)
 {
 	lock_take(&grow_lock);
 	struct op *op = pop_free(); /* another has grown it meanwhile */
-	struct op *chunk = op || chunk_count == MAX_CHUNKS ? NULL : aligned_alloc(64, CHUNK_OPS * sizeof *chunk);
+	struct op *chunk = op || chunk_count == OP_MAX_CHUNKS ? NULL : aligned_alloc(64, OP_CHUNK * sizeof *chunk);
 	if (chunk) {
-		memset(chunk, 0, CHUNK_OPS * sizeof *chunk);
-		for (uint32_t i = 0; i < CHUNK_OPS; i++) {
-			chunk[i].slot = chunk_count * CHUNK_OPS + i;
+		memset(chunk, 0, OP_CHUNK * sizeof *chunk);
+		for (uint32_t i = 0; i < OP_CHUNK; i++) {
+			chunk[i].slot = chunk_count * OP_CHUNK + i;
 			atomic_store_explicit(&chunk[i].life, GENERATION_ONE, memory_order_relaxed);
-			atomic_store_explicit(&chunk[i].next, i + 1 < CHUNK_OPS ? &chunk[i + 1] : NULL, memory_order_relaxed);
+			atomic_store_explicit(&chunk[i].next, i + 1 < OP_CHUNK ? &chunk[i + 1] : NULL, memory_order_relaxed);
 		}
-		atomic_store_explicit(&chunks[chunk_count++], chunk, memory_order_release);
+		atomic_store_explicit(&op_chunks[chunk_count++], chunk, memory_order_release);
 		op = chunk;
-		push_free(&chunk[1], &chunk[CHUNK_OPS - 1]);
+		push_free(&chunk[1], &chunk[OP_CHUNK - 1]);
 	}
 	lock_drop(&grow_lock);
 	return op;
@@ -184,17 +177,6 @@ void op_drop(struct op_cache *cache, struct op *op)
 
 /* ---- handles: generation << 32 | slot + 1 */
 
-struct unstick_op *op_handle(const struct op *op)
-{
-	uint64_t life = atomic_load_explicit(&op->life, memory_order_relaxed);
-	return (struct unstick_op *)(uintptr_t)((life & ~REFS_MASK) | (op->slot + 1)); /* NOLINT: never dereferenced */
-}
-
-struct op *op_at_handle(uint64_t value)
-{
-	return op_at((uint32_t)value - 1);
-}
-
 struct op *op_if_alive(uint64_t value)
 {
 	struct op *op = op_at_handle(value);
@@ -233,15 +215,24 @@ struct unstick_op *unstick_op_unref(struct unstick_op *handle)
 
 /* ---- the end, and waiting for it */
 
+/* There is no reference but the worker's: nobody waits, nobody looks. */
+static bool is_only_the_workers(const struct op *op)
+{
+	return (atomic_load_explicit(&op->life, memory_order_acquire) & REFS_MASK) == 1;
+}
+
 void op_set_result(struct op *op, long result)
 {
 	atomic_store_explicit(&op->result, result, memory_order_relaxed);
-	atomic_fetch_or_explicit(&op->word, WORD_RESULT, memory_order_release);
+	if (is_only_the_workers(op))
+		atomic_store_explicit(&op->word, WORD_RESULT, memory_order_release);
+	else
+		atomic_fetch_or_explicit(&op->word, WORD_RESULT, memory_order_release);
 }
 
 static void set_done(struct op *op, uint32_t bits)
 {
-	if ((atomic_load_explicit(&op->life, memory_order_acquire) & REFS_MASK) == 1) { /* the worker's: nobody waits */
+	if (is_only_the_workers(op)) {
 		atomic_store_explicit(&op->word, WORD_RESULT | WORD_DONE, memory_order_release);
 		return;
 	}

@@ -99,12 +99,36 @@ void op_hold(struct op *op);
 void op_drop(struct op_cache *cache, struct op *op);
 void op_cache_empty(struct op_cache *cache);
 
-struct unstick_op *op_handle(const struct op *op);
 /* A new reference, or NULL when the handle's operation has gone. Async-signal-safe. */
 struct op *op_from_handle(const struct unstick_op *handle);
 
-/* The operation whose handle this is, which the caller knows to be alive. */
-struct op *op_at_handle(uint64_t value);
+/* All operations there have ever been, in chunks. */
+enum { OP_CHUNK = 512, OP_MAX_CHUNKS = 32768 };
+extern _Atomic(struct op *) op_chunks[OP_MAX_CHUNKS];
+
+#define OP_REFS_MASK ((uint64_t)UINT32_MAX)
+
+/* NULL: there has never been one. */
+static inline struct op *op_at(uint32_t slot)
+{
+	struct op *chunk = NULL;
+	if (slot / OP_CHUNK < OP_MAX_CHUNKS)
+		chunk = atomic_load_explicit(&op_chunks[slot / OP_CHUNK], memory_order_acquire);
+	return chunk ? &chunk[slot % OP_CHUNK] : NULL;
+}
+
+/* Handles: generation << 32 | slot + 1. */
+static inline struct unstick_op *op_handle(const struct op *op)
+{
+	uint64_t life = atomic_load_explicit(&op->life, memory_order_relaxed);
+	return (struct unstick_op *)(uintptr_t)((life & ~OP_REFS_MASK) | (op->slot + 1));
+}
+
+/* The operation that has, or had, this handle. */
+static inline struct op *op_at_handle(uint64_t value)
+{
+	return op_at((uint32_t)value - 1);
+}
 /* NULL: it has gone. For who owns it if it has not. */
 struct op *op_if_alive(uint64_t value);
 

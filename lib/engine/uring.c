@@ -33,24 +33,30 @@ static const size_t MOST_BYTES = 0x7ffff000;
 
 struct uring {
 	struct io_uring ring;
-	int event_fd; /* written to wake the worker; polled by the ring, never read */
+	int event_fd;   /* written to wake the worker; polled by the ring, never read */
+	unsigned taken; /* completions that are still to be given back */
 };
-
-static void reap(struct worker *worker);
 
 static struct uring *uring_of(const struct worker *worker)
 {
 	return worker->state;
 }
 
-/* With the queue full: the kernel takes all of it. Kernels before 5.19 refuse that (EBUSY) while completions overflow: then some are taken first. */
+static void make_room(struct uring *uring)
+{
+	io_uring_cq_advance(&uring->ring, uring->taken);
+	uring->taken = 0;
+}
+
+/* With the queue full: the kernel takes all of it. Kernels before 5.19 refuse that (EBUSY) while completions overflow: those that have been taken make
+ * room for them. */
 static struct io_uring_sqe *get_sqe(struct worker *worker)
 {
 	struct io_uring *ring = &uring_of(worker)->ring;
 	struct io_uring_sqe *sqe;
 	while (!(sqe = io_uring_get_sqe(ring)))
 		if (io_uring_submit(ring) < 0)
-			reap(worker);
+			make_room(uring_of(worker));
 	return sqe;
 }
 
@@ -269,11 +275,11 @@ static void uring_cut(struct worker *worker, struct op *op)
 
 /* ---- wait */
 
-static void take_wake(struct worker *worker, const struct io_uring_cqe *cqe)
+static void take_wake(struct worker *worker, unsigned flags)
 {
 	struct uring *uring = uring_of(worker);
 	uint64_t count;
-	if (cqe->flags & IORING_CQE_F_MORE)
+	if (flags & IORING_CQE_F_MORE)
 		return;
 	RAW_3(SYS_read, uring->event_fd, &count, sizeof count); /* else the new poll would end at once */
 	watch_event_fd(uring, get_sqe(worker));
@@ -281,51 +287,47 @@ static void take_wake(struct worker *worker, const struct io_uring_cqe *cqe)
 
 /* EALREADY, or ENOENT of a target that has not ended: it was on its way from a poll to an io-wq thread, say. If it does not end now, it is to be cut
  * again: seen with connect() of a unix socket, which then waited for ever. */
-static void take_cancel(struct worker *worker, const struct io_uring_cqe *cqe)
+static void take_cancel(struct worker *worker, uint64_t handle, long result)
 {
-	struct op *op = cqe->res == 0 ? NULL : op_if_alive(cqe->user_data & ~UD_CANCEL);
+	struct op *op = result == 0 ? NULL : op_if_alive(handle);
 	if (op)
 		worker_cut_failed(worker, op);
 }
 
-static void take(struct worker *worker, const struct io_uring_cqe *cqe)
+static void take_other(struct worker *worker, uint64_t user_data, long result, unsigned flags)
 {
-	if (cqe->user_data == UD_IGNORED)
-		return;
-	if (cqe->user_data == UD_WAKE) {
-		take_wake(worker, cqe);
+	if (user_data == UD_WAKE)
+		take_wake(worker, flags);
+	else if (user_data & UD_CANCEL)
+		take_cancel(worker, user_data & ~UD_CANCEL, result);
+}
+
+static void take(struct worker *worker, uint64_t user_data, long result, unsigned flags)
+{
+	if (user_data <= UD_WAKE || (user_data & UD_CANCEL)) {
+		take_other(worker, user_data, result, flags);
 		return;
 	}
-	if (cqe->user_data & UD_CANCEL) {
-		take_cancel(worker, cqe);
-		return;
-	}
-	struct op *op = op_at_handle(cqe->user_data);
-	if (needs_thread(op, cqe->res))
+	struct op *op = op_at_handle(user_data);
+	if (needs_thread(op, result))
 		worker_pass_to_thread(worker, op);
 	else
-		worker_returned(worker, op, cqe->res);
+		worker_returned(worker, op, result);
 }
 
-static bool take_first(struct io_uring *ring, struct io_uring_cqe *ret)
-{
-	struct io_uring_cqe *cqe;
-	unsigned head;
-	io_uring_for_each_cqe(ring, head, cqe)
-	{
-		*ret = (struct io_uring_cqe){.user_data = cqe->user_data, .res = cqe->res, .flags = cqe->flags};
-		io_uring_cq_advance(ring, 1);
-		return true;
-	}
-	return false;
-}
-
-/* One by one, so that get_sqe() may call it again in the midst of it. */
+/* Given back to the kernel in one step, or by make_room(): each is read before its operation's callback can lead there. */
 static void reap(struct worker *worker)
 {
-	struct io_uring_cqe cqe;
-	while (take_first(&uring_of(worker)->ring, &cqe))
-		take(worker, &cqe);
+	struct uring *uring = uring_of(worker);
+	struct io_uring_cqe *cqe;
+	unsigned head;
+	io_uring_for_each_cqe(&uring->ring, head, cqe)
+	{
+		uring->taken++;
+		take(worker, cqe->user_data, cqe->res, cqe->flags);
+	}
+	io_uring_cq_advance(&uring->ring, uring->taken);
+	uring->taken = 0;
 }
 
 /* What it returns does not matter: interrupted, out of time, completions that overflowed, all lead to another look at the queue, the clock and

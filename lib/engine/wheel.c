@@ -56,7 +56,7 @@ void wheel_insert(struct wheel *wheel, struct wheel_link *link, unstick_time whe
 	if (tick < wheel->tick)
 		tick = wheel->tick;
 	uint64_t differs = tick ^ wheel->tick;
-	if (when == UNSTICK_NEVER || differs >= HORIZON) {
+	if (differs >= HORIZON) { /* UNSTICK_NEVER, too: the clock does not come so far */
 		append(&wheel->never, link);
 		return;
 	}
@@ -66,23 +66,13 @@ void wheel_insert(struct wheel *wheel, struct wheel_link *link, unstick_time whe
 	wheel->map[level] |= (uint64_t)1 << slot;
 }
 
-/* The last of its list: its neighbours are the list's head, whose place tells which bit to clear. */
-static void clear_bit(struct wheel *wheel, const struct wheel_link *head)
+/* The place of a head tells which bit to clear. */
+void wheel_emptied(struct wheel *wheel, const struct wheel_link *head)
 {
 	if (head == &wheel->never)
 		return;
 	size_t index = (size_t)(head - &wheel->list[0][0]);
 	wheel->map[index / WHEEL_SLOTS] &= ~((uint64_t)1 << (index % WHEEL_SLOTS));
-}
-
-void wheel_remove(struct wheel *wheel, struct wheel_link *link)
-{
-	struct wheel_link *head = link->next;
-	link->prev->next = link->next;
-	link->next->prev = link->prev;
-	link->next = link->prev = NULL;
-	if (is_empty(head))
-		clear_bit(wheel, head);
 }
 
 /* The first tick, from the present one on, at which a list that is not empty begins; its level; UINT64_MAX: all are empty. The digits of the

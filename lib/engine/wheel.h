@@ -31,7 +31,18 @@ struct wheel {
 void wheel_start(struct wheel *wheel, unstick_time now);
 /* `when` UNSTICK_NEVER is allowed. The link must not be in the wheel. */
 void wheel_insert(struct wheel *wheel, struct wheel_link *link, unstick_time when);
-void wheel_remove(struct wheel *wheel, struct wheel_link *link);
+/* The last of its list has been removed; its neighbours were the list's head. */
+void wheel_emptied(struct wheel *wheel, const struct wheel_link *head);
+
+static inline void wheel_remove(struct wheel *wheel, struct wheel_link *link)
+{
+	struct wheel_link *next = link->next;
+	link->prev->next = next;
+	next->prev = link->prev;
+	link->next = link->prev = NULL;
+	if (next->next == next)
+		wheel_emptied(wheel, next);
+}
 static inline bool wheel_holds(const struct wheel_link *link)
 {
 	return link->next;

@@ -51,7 +51,7 @@ static int proc_dir = -1;
 const char *__tsan_default_options(void);
 const char *__tsan_default_options(void)
 {
-	return "die_after_fork=0:report_thread_leaks=0";
+	return "die_after_fork=0:report_thread_leaks=0:atexit_sleep_ms=0";
 }
 #endif
 
