@@ -243,19 +243,16 @@ static bool wants_thread(struct gang *gang)
 	return true;
 }
 
-/* After a change under the lock, which is dropped. Whether somebody will see to what is queued. */
-static bool see_to_it(struct offload *offload, struct gang *gang)
+/* One that is counted already. */
+static int add_thread(struct offload *offload, struct gang *gang)
 {
-	bool more = wants_thread(gang);
-	lock_drop(&offload->lock);
-	atomic_fetch_add(&gang->bell, 1);
-	futex_wake(&gang->bell, 1);
-	if (!more || start_thread(offload, gang) == 0)
-		return true;
+	int error = start_thread(offload, gang);
+	if (!error)
+		return 0;
 	lock_take(&offload->lock);
-	bool others = --gang->threads > 0;
+	gang->threads--;
 	lock_drop(&offload->lock);
-	return others;
+	return error;
 }
 
 /* ---- for the worker */
@@ -265,28 +262,40 @@ int offload_submit(struct offload *offload, struct offload_call *call)
 	struct gang *gang = &offload->gang[call->class_];
 	lock_take(&offload->lock);
 	append(gang, call);
-	if (see_to_it(offload, gang))
+	bool more = wants_thread(gang);
+	lock_drop(&offload->lock);
+	atomic_fetch_add(&gang->bell, 1);
+	futex_wake(&gang->bell, 1);
+	int error = more ? add_thread(offload, gang) : 0;
+	if (!error)
 		return 0;
 	lock_take(&offload->lock);
-	bool still_queued = call->back;
-	if (still_queued)
+	bool hopeless = !gang->threads && call->back;
+	if (hopeless)
 		take_out(gang, call);
 	lock_drop(&offload->lock);
-	return still_queued ? -EAGAIN : 0;
+	return hopeless ? -EAGAIN : 0;
+}
+
+/* On the monitor: looking at the thread takes 10 to 100 us, which the worker's sockets should not wait for. */
+static void fire_elsewhere(struct unstick_token *token)
+{
+	if (unstick_token_set_deadline(token, 0))
+		unstick_token_cancel(token);
 }
 
 bool offload_cut(struct offload *offload, struct offload_call *call)
 {
 	lock_take(&offload->lock);
-	bool is_due = call->is_due, stays = is_due && moves(call, OFFLOAD_QUEUED, OFFLOAD_ALONE);
+	bool call_ends_by_signal = call->ends_by_signal, stays = call->is_due && moves(call, OFFLOAD_QUEUED, OFFLOAD_ALONE);
 	bool queued = !stays && call->back;
 	if (queued)
 		take_out(&offload->gang[call->class_], call);
 	lock_drop(&offload->lock);
 	if (queued)
 		offload_call_free(call);
-	else if (!is_due)
-		unstick_token_cancel(call->token);
+	else if (call_ends_by_signal)
+		fire_elsewhere(call->token);
 	return queued || stays;
 }
 
@@ -300,11 +309,23 @@ bool offload_leave(struct offload *offload, struct offload_call *call)
 	if (left) {
 		adopt(offload, call);
 		gang->threads--;
-		see_to_it(offload, gang);
-	} else {
-		lock_drop(&offload->lock);
 	}
+	lock_drop(&offload->lock);
 	return left;
+}
+
+void offload_tend(struct offload *offload)
+{
+	for (unsigned i = 0; i < OFFLOAD_CLASSES; i++) {
+		struct gang *gang = &offload->gang[i];
+		bool more = true;
+		while (more) {
+			lock_take(&offload->lock);
+			more = wants_thread(gang);
+			lock_drop(&offload->lock);
+			more = more && add_thread(offload, gang) == 0;
+		}
+	}
 }
 
 void offload_close(struct offload *offload)

@@ -37,6 +37,7 @@ struct offload_call {
 	struct offload_call *next, **back;
 	struct unstick_token *token; /* cuts the call; NULL: no memory for one was found, it cannot be cut */
 	bool may_be_left;            /* all that the kernel may write to is the call's */
+	bool ends_by_signal;         /* or nothing but its file system ends it */
 	bool is_due;                 /* to be made even if nobody waits for it: a close */
 	bool makes_fd;               /* its result is an fd: to be closed if nobody wants it */
 	short wait_events;           /* the fd waits by poll() on EAGAIN; 0: EAGAIN is the answer */
@@ -72,6 +73,8 @@ bool offload_accepts(struct offload *offload);
 int offload_submit(struct offload *offload, struct offload_call *call);
 /* Ends its call if a signal can. True: it had not begun, and is gone. */
 bool offload_cut(struct offload *offload, struct offload_call *call);
+/* After calls were given up: threads in the place of theirs, if calls are queued. */
+void offload_tend(struct offload *offload);
 /* Gives it up: true: it is the offload's now, and nothing that the caller gave will be touched; false: it has come out, its note is on the way, or it must
  * be waited for. */
 bool offload_leave(struct offload *offload, struct offload_call *call);

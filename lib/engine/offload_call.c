@@ -162,12 +162,13 @@ static void *own_memory(struct offload_call *call, const struct op *op, size_t s
 }
 
 /* To or from a file that may hang: one call on one piece of memory, with or without iovecs. */
-static bool build_file_transfer(struct offload_call *call, const struct op *op)
+static bool build_file_transfer(struct offload_call *call, const struct op *op, bool is_device)
 {
 	size_t size = is_vector(op) ? iov_total(op->buf, op->len) : op->len;
 	void *memory = call->buffer ? unstick_buffer_data(call->buffer) : own_memory(call, op, size);
 	bool at_offset = op->offset >= 0;
 	call->may_be_left = true;
+	call->ends_by_signal = is_device; /* perhaps: else it is left, too */
 	if (is_write(op))
 		set_call(call, "write", at_offset ? SYS_pwrite64 : SYS_write, op->fd, (long)memory, (long)size, op->offset, 0, 0);
 	else
@@ -182,6 +183,7 @@ static bool build_transfer(struct offload_call *call, const struct op *op)
 	const struct iovec *iov = vector_iov(op, &count);
 	long memory = (long)(call->buffer ? unstick_buffer_data(call->buffer) : op->buf);
 	call->wait_events = is_write(op) ? POLLOUT : POLLIN;
+	call->ends_by_signal = true;
 	call->class_ = OFFLOAD_BLOCKING;
 	if (is_vector(op))
 		set_call(call, is_write(op) ? "writev" : "readv", is_write(op) ? SYS_writev : SYS_readv, op->fd, (long)iov, count,
@@ -204,7 +206,7 @@ static bool build_any_transfer(struct offload_call *call, const struct op *op)
 	int error = fd_kind(op->fd, &info);
 	bool signal_ends_it =
 	        !error && info.kind != FD_FILE && info.kind != FD_DIRECTORY && info.kind != FD_BLOCK && !info.is_device;
-	return signal_ends_it ? build_transfer(call, op) : build_file_transfer(call, op);
+	return signal_ends_it ? build_transfer(call, op) : build_file_transfer(call, op, info.is_device);
 }
 
 static const char *copy_path(struct offload_call *call, const struct op *op)
@@ -216,6 +218,7 @@ static const char *copy_path(struct offload_call *call, const struct op *op)
 static bool build_openat(struct offload_call *call, const struct op *op)
 {
 	const char *path = copy_path(call, op);
+	call->ends_by_signal = true;
 	call->class_ = OFFLOAD_BLOCKING; /* a FIFO's may wait for long */
 	call->may_be_left = call->makes_fd = true;
 	set_call(call, "openat", SYS_openat, op->fd, (long)path, op->op_flags, (long)op->len, 0, 0);
@@ -240,6 +243,7 @@ static bool build_splice(struct offload_call *call, const struct op *op, const s
 		return false;
 	offsets[0] = op->offset;
 	offsets[1] = request->offset2;
+	call->ends_by_signal = true;
 	call->class_ = OFFLOAD_BLOCKING;
 	call->may_be_left = may_hang(op->fd) || may_hang(request->fd2);
 	call->wait_events = op->op_flags & SPLICE_F_NONBLOCK ? 0 : POLLIN;
@@ -252,6 +256,7 @@ static bool build_splice(struct offload_call *call, const struct op *op, const s
 static bool build_socket_call(struct offload_call *call, const struct op *op)
 {
 	bool accepts = op->opcode == UNSTICK_OP_ACCEPT;
+	call->ends_by_signal = true;
 	call->class_ = OFFLOAD_BLOCKING;
 	call->makes_fd = accepts;
 	call->wait_events = accepts ? POLLIN : POLLOUT;
@@ -268,6 +273,7 @@ static bool build_message(struct offload_call *call, const struct op *op)
 	bool sends = op->opcode == UNSTICK_OP_SEND || op->opcode == UNSTICK_OP_SENDMSG;
 	bool waits = !(op->op_flags & MSG_DONTWAIT);
 	long flags = op->op_flags | (sends ? MSG_NOSIGNAL : 0);
+	call->ends_by_signal = true;
 	call->class_ = OFFLOAD_BLOCKING;
 	call->wait_events = !waits ? 0 : sends ? POLLOUT : POLLIN;
 	switch (op->opcode) {

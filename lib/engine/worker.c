@@ -147,15 +147,29 @@ static void begin(struct worker *worker, struct op *op)
 		start(worker, op, reason);
 }
 
+/* The grace of a call that was cut is over. One that cannot be left has memory of the caller's, but a signal ends it. */
+static void leave_call(struct worker *worker, struct op *op)
+{
+	if (!offload_leave(worker->offload, op->call)) {
+		wheel_insert(&worker->wheel, &op->link, UNSTICK_NEVER);
+		return;
+	}
+	worker->has_left = true;
+	op->call = NULL; /* the offload's */
+	finish(worker, op, op->reason);
+}
+
 static void cut_call(struct worker *worker, struct op *op)
 {
-	bool was_queued = offload_cut(worker->offload, op->call);
-	if (was_queued)
+	bool waits = op->call->ends_by_signal;
+	if (offload_cut(worker->offload, op->call)) {
 		op->call = NULL;
-	if (was_queued)
 		finish(worker, op, op->reason);
-	else
+	} else if (waits) {
 		wheel_insert(&worker->wheel, &op->link, time_add(now_of(worker), GRACE));
+	} else {
+		leave_call(worker, op);
+	}
 }
 
 static void cut_in_back_end(struct worker *worker, struct op *op)
@@ -191,17 +205,6 @@ static void cut(struct worker *worker, struct op *op, int reason)
 	}
 }
 
-/* The grace of a call that was cut is over. One that cannot be left has memory of the caller's, but a signal ends it. */
-static void leave_call(struct worker *worker, struct op *op)
-{
-	if (!offload_leave(worker->offload, op->call)) {
-		wheel_insert(&worker->wheel, &op->link, UNSTICK_NEVER);
-		return;
-	}
-	op->call = NULL; /* the offload's */
-	finish(worker, op, op->reason);
-}
-
 static void expire(struct worker *worker, struct op *op)
 {
 	if (op->phase == OP_CUT && op->way == WAY_THREAD)
@@ -226,6 +229,9 @@ static void expire_all(struct worker *worker)
 		return;
 	while ((link = wheel_expired(&worker->wheel, now_of(worker))))
 		expire(worker, op_of(link));
+	if (worker->has_left)
+		offload_tend(worker->offload);
+	worker->has_left = false;
 }
 
 static void cut_all(struct worker *worker)

@@ -59,6 +59,7 @@ struct worker {
 	uint64_t live;    /* operations that have been taken and have not ended */
 	bool cut_all;
 	struct lingering linger;
+	bool has_left;  /* calls, to orphans, in this round */
 	bool was_given; /* this round's work came through the inbox: more may be on its way */
 	int error;      /* of open() */
 	pthread_t thread;
