@@ -29,6 +29,7 @@ static const int64_t IDLE_LIFE = 5 * (int64_t)TIME_NS_PER_S;
 struct gang {
 	struct offload_call *first, **last;
 	unsigned queued, threads, idle, most;
+	unsigned starting;     /* of `threads`: have not looked at the queue yet */
 	_Atomic uint32_t bell; /* idle threads sleep on it */
 };
 
@@ -49,6 +50,9 @@ int offload_new(struct offload **ret, const struct offload_limits *limits)
 	struct offload *offload = calloc(1, sizeof *offload);
 	if (!offload)
 		return -ENOMEM;
+	/* Here, not with the first thread: with other threads about it waits 10 ms for all processors (membarrier(2)), and a worker would. Without a
+	 * signal the calls are made all the same; then nothing ends them. */
+	(void)signal_initialise();
 	atomic_store(&offload->refs, 1);
 	offload->orphan_limit = limits->orphans;
 	for (unsigned i = 0; i < OFFLOAD_CLASSES; i++) {
@@ -164,39 +168,12 @@ static bool wait_for_call(struct offload *offload, struct gang *gang)
 	return gang->first || (!offload->closed && unstick_now() < until);
 }
 
-static bool work(struct offload *offload, struct gang *gang)
-{
-	while (gang->first || (!offload->closed && wait_for_call(offload, gang))) {
-		struct offload_call *call = gang->first;
-		if (!call)
-			continue;
-		take_out(gang, call);
-		lock_drop(&offload->lock);
-		bool stays = run(offload, call);
-		lock_take(&offload->lock);
-		if (!stays)
-			return false;
-	}
-	return true;
-}
-
 struct start {
 	struct offload *offload;
 	struct gang *gang;
 };
 
-static void *thread_main(void *arg)
-{
-	struct start start = *(struct start *)arg;
-	free(arg);
-	prctl(PR_SET_NAME, "unstick-file");
-	lock_take(&start.offload->lock);
-	if (work(start.offload, start.gang))
-		start.gang->threads--;
-	lock_drop(&start.offload->lock);
-	offload_unref(start.offload);
-	return NULL;
-}
+static void *thread_main(void *arg);
 
 /* All signals blocked but ours, which ends calls. */
 static int create(struct start *start)
@@ -206,7 +183,7 @@ static int create(struct start *start)
 	pthread_attr_t attributes;
 	pthread_t thread;
 	sigfillset(&mask);
-	if (signal_initialise() == 0)
+	if (unstick_signal())
 		sigdelset(&mask, unstick_signal());
 	pthread_attr_init(&attributes);
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
@@ -234,12 +211,12 @@ static int start_thread(struct offload *offload, struct gang *gang)
 	return error;
 }
 
-/* Under the lock: is another thread wanted? Then it is counted. */
-static bool wants_thread(struct gang *gang)
+static bool count_new(struct gang *gang)
 {
-	if (gang->queued <= gang->idle || gang->threads >= gang->most)
+	if (gang->threads >= gang->most)
 		return false;
 	gang->threads++;
+	gang->starting++;
 	return true;
 }
 
@@ -251,8 +228,54 @@ static int add_thread(struct offload *offload, struct gang *gang)
 		return 0;
 	lock_take(&offload->lock);
 	gang->threads--;
+	gang->starting--;
 	lock_drop(&offload->lock);
 	return error;
+}
+
+/* Under the lock, for a thread of the gang: each starts the next one, if calls are queued that nobody will see to. */
+static bool wants_another(struct gang *gang)
+{
+	return gang->queued > gang->idle + gang->starting && count_new(gang);
+}
+
+/* Under the lock, for the worker: only the first. To start a thread takes 100 us, which its sockets should not wait for. */
+static bool wants_first(struct gang *gang)
+{
+	return gang->queued && !gang->idle && !gang->starting && count_new(gang);
+}
+
+static bool work(struct offload *offload, struct gang *gang)
+{
+	while (gang->first || (!offload->closed && wait_for_call(offload, gang))) {
+		struct offload_call *call = gang->first;
+		if (!call)
+			continue;
+		take_out(gang, call);
+		bool another = wants_another(gang);
+		lock_drop(&offload->lock);
+		if (another)
+			(void)add_thread(offload, gang);
+		bool stays = run(offload, call);
+		lock_take(&offload->lock);
+		if (!stays)
+			return false;
+	}
+	return true;
+}
+
+static void *thread_main(void *arg)
+{
+	struct start start = *(struct start *)arg;
+	free(arg);
+	prctl(PR_SET_NAME, "unstick-file");
+	lock_take(&start.offload->lock);
+	start.gang->starting--;
+	if (work(start.offload, start.gang))
+		start.gang->threads--;
+	lock_drop(&start.offload->lock);
+	offload_unref(start.offload);
+	return NULL;
 }
 
 /* ---- for the worker */
@@ -262,7 +285,7 @@ int offload_submit(struct offload *offload, struct offload_call *call)
 	struct gang *gang = &offload->gang[call->class_];
 	lock_take(&offload->lock);
 	append(gang, call);
-	bool more = wants_thread(gang);
+	bool more = wants_first(gang);
 	lock_drop(&offload->lock);
 	atomic_fetch_add(&gang->bell, 1);
 	futex_wake(&gang->bell, 1);
@@ -318,13 +341,11 @@ void offload_tend(struct offload *offload)
 {
 	for (unsigned i = 0; i < OFFLOAD_CLASSES; i++) {
 		struct gang *gang = &offload->gang[i];
-		bool more = true;
-		while (more) {
-			lock_take(&offload->lock);
-			more = wants_thread(gang);
-			lock_drop(&offload->lock);
-			more = more && add_thread(offload, gang) == 0;
-		}
+		lock_take(&offload->lock);
+		bool more = wants_first(gang);
+		lock_drop(&offload->lock);
+		if (more)
+			(void)add_thread(offload, gang);
 	}
 }
 
