@@ -368,23 +368,24 @@ struct unstick_request {
 };
 
 #ifdef __cplusplus
-static inline struct unstick_request unstick_request_(unsigned opcode, int fd, const void *buf, size_t len, int op_flags,
-                                                      int64_t offset, const void *addr, unsigned addr_len)
+static inline struct unstick_request unstick_request_(unsigned opcode, int fd, void *buf, size_t len, int op_flags, int64_t offset,
+                                                      const void *addr, unsigned addr_len)
 {
 	struct unstick_request request = unstick_request();
 	request.size = sizeof request;
 	request.opcode = opcode;
 	request.fd = fd;
 	request.op_flags = op_flags;
-	request.buf = const_cast<void *>(buf);
+	request.buf = buf;
 	request.len = len;
 	request.offset = offset;
 	request.addr = addr;
 	request.addr_len = addr_len;
 	return request;
 }
-#define UNSTICK_REQUEST_(opcode, fd, buf, len, op_flags, offset, addr, addr_len) \
-	(unstick_request_((opcode), (fd), (buf), (len), (op_flags), (offset), (addr), (addr_len)))
+#define UNSTICK_REQUEST_(opcode, fd, buf, len, op_flags, offset, addr, addr_len)                                                   \
+	(unstick_request_((opcode), (fd), const_cast<void *>(static_cast<const void *>(buf)), (len), (op_flags), (offset), (addr), \
+	                  (addr_len)))
 #else
 #define UNSTICK_REQUEST_(opcode_, fd_, buf_, len_, op_flags_, offset_, addr_, addr_len_)                                    \
 	((struct unstick_request){sizeof(struct unstick_request), (opcode_), 0, (fd_), (op_flags_), (void *)(buf_), (len_), \
@@ -435,7 +436,7 @@ struct unstick_engine_options {
 UNSTICK_MUST_USE int unstick_engine_new(struct unstick_engine **ret, const struct unstick_engine_options *options);
 
 /* Begins an operation. *ret (a reference of the caller's, stored before `done` can run) may be left out by ret = NULL if `done` is set. Never
- * waits for the fd. The fd stays open until the operation has ended. 0; -EINVAL; -ENOMEM; -EAGAIN: too many orphans, or no background thread for
+ * waits for the fd. Leave the fd open until the operation has ended. 0; -EINVAL; -ENOMEM; -EAGAIN: too many orphans, or no background thread for
  * the token; -ESHUTDOWN: closing; -EOWNERDEAD: in a forked child. Then `done` is not called. What the own call would fail with, a bad fd for
  * example, is the operation's result. */
 UNSTICK_MUST_USE int unstick_engine_submit(struct unstick_engine *engine, const struct unstick_request *request,
@@ -464,10 +465,12 @@ UNSTICK_MUST_USE int unstick_engine_close(struct unstick_engine *engine, unstick
  * nothing but return its argument. */
 struct unstick_engine *unstick_engine_free(struct unstick_engine *engine);
 
-/* Never waits. 0: a cancel is under way, or the operation has ended, or it was a handle of one that has gone. AS-safe. */
+/* Never waits. 0: a cancel is under way, or the operation has ended, or it was a handle of one that has gone; -EINVAL for NULL; -EOWNERDEAD
+ * in a forked child. A write or send that had moved a part ends with that part, not with -ECANCELED. AS-safe. */
 int unstick_op_cancel(struct unstick_op *op);
 /* Until it has ended and `done` has returned. 0; -ETIMEDOUT at `until`: the operation goes on; -ECANCELED or -ETIMEDOUT when a scope of the
- * calling thread cuts the wait short; -EDEADLK on the worker that would run it; -ESTALE: a handle that has gone. */
+ * calling thread cuts the wait short; -EDEADLK on the worker that would run it; -ESTALE: a handle that has gone; -EOWNERDEAD in a forked
+ * child. */
 UNSTICK_MUST_USE int unstick_op_wait(struct unstick_op *op, unstick_time until);
 /* Until one of them has ended: its index; until all have: 0. Errors as unstick_op_wait(); NULL elements are passed over. */
 UNSTICK_MUST_USE int unstick_op_wait_any(struct unstick_op *const *ops, unsigned count, unstick_time until);
