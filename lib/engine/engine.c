@@ -38,6 +38,37 @@ static struct lock engines_lock; /* order: this one, then limit's and wake's */
 static struct unstick_engine *engines;
 static unsigned fork_epoch;
 
+/* ---- what the application's log is told */
+
+/* Once an engine, because a correct program may meet them, and then for each of many operations. */
+enum { TOLD_CLOSING = 1u << 0, TOLD_FORKED = 1u << 1, TOLD_ORPHANS = 1u << 2, TOLD_NO_MONITOR = 1u << 3 };
+
+/* Every engine is the first member of one. */
+struct told_engine {
+	struct unstick_engine engine;
+	_Atomic unsigned told;
+};
+
+static void tell_once(struct unstick_engine *engine, unsigned which, const char *what, const char *why)
+{
+	struct told_engine *told = (struct told_engine *)(void *)engine;
+	if (!(atomic_fetch_or(&told->told, which) & which))
+		log_line("unstick: %s: %s", what, why);
+}
+
+static int refuse_null(const char *what, const char *name)
+{
+	log_line("unstick: %s: %s is NULL", what, name);
+	return -EINVAL;
+}
+
+static int refuse_child(struct unstick_engine *engine, const char *what)
+{
+	tell_once(engine, TOLD_FORKED, what,
+	          "the engine is the parent process's: in a forked child make another with unstick_engine_new()");
+	return -EOWNERDEAD;
+}
+
 /* ---- fork: the child has the memory, not the threads */
 
 static void before_fork(void)
@@ -58,6 +89,7 @@ static void after_fork_child(void)
 	op_after_fork();
 	fork_epoch++;
 	worker_current = NULL;
+	worker_after_fork();
 	for (struct unstick_engine *engine = engines; engine; engine = engine->next)
 		for (unsigned i = 0; i < engine->worker_count; i++)
 			if (engine->workers[i].state)
@@ -104,12 +136,35 @@ static void delist(struct unstick_engine *engine)
 
 /* ---- new */
 
+static int refuse_number(const char *name, unsigned value, unsigned most)
+{
+	log_line("unstick: engine: options.%s is %u: %u is the most", name, value, most);
+	return -EINVAL;
+}
+
+static int check_numbers(const struct unstick_engine_options *options)
+{
+	if (options->workers > MOST_WORKERS)
+		return refuse_number("workers", options->workers, MOST_WORKERS);
+	if (options->files > MOST_THREADS)
+		return refuse_number("files", options->files, MOST_THREADS);
+	if (options->blocking > MOST_THREADS)
+		return refuse_number("blocking", options->blocking, MOST_THREADS);
+	return 0;
+}
+
 static int check_options(const struct unstick_engine_options *options, struct unstick_engine_options *ret)
 {
 	*ret = options ? *options : (struct unstick_engine_options){.size = sizeof *ret};
-	if (ret->size != sizeof *ret || ret->flags || ret->back_end < UNSTICK_ENGINE_AUTO || ret->back_end > UNSTICK_ENGINE_POLL)
-		return -EINVAL;
-	if (ret->workers > MOST_WORKERS || ret->files > MOST_THREADS || ret->blocking > MOST_THREADS)
+	bool has_size = ret->size == sizeof *ret,
+	     knows_back_end = ret->back_end >= UNSTICK_ENGINE_AUTO && ret->back_end <= UNSTICK_ENGINE_POLL;
+	if (!has_size)
+		log_line("unstick: engine: size %zu is not that of struct unstick_engine_options: set it to sizeof", ret->size);
+	else if (ret->flags)
+		log_line("unstick: engine: flag 0x%x is not known to this version of the library: leave it out", ret->flags);
+	else if (!knows_back_end)
+		log_line("unstick: engine: options.back_end is %d: take UNSTICK_ENGINE_AUTO, _URING or _POLL", ret->back_end);
+	if (!has_size || ret->flags || !knows_back_end || check_numbers(ret))
 		return -EINVAL;
 	ret->workers = ret->workers ? ret->workers : DEFAULT_WORKERS;
 	ret->files = ret->files ? ret->files : DEFAULT_FILES;
@@ -125,7 +180,10 @@ static int choice_of(int back_end, int *ret)
 	if (!wish || !*wish || strcmp(wish, "auto") == 0)
 		return 0;
 	*ret = strcmp(wish, "uring") == 0 ? UNSTICK_ENGINE_URING : UNSTICK_ENGINE_POLL;
-	return *ret == UNSTICK_ENGINE_URING || strcmp(wish, "poll") == 0 ? 0 : -EINVAL;
+	if (*ret == UNSTICK_ENGINE_URING || strcmp(wish, "poll") == 0)
+		return 0;
+	log_line("unstick: engine: UNSTICK_ENGINE=%s: not a back end: set it to uring, poll or auto, or unset it", wish);
+	return -EINVAL;
 }
 
 static void stop_workers(struct unstick_engine *engine)
@@ -133,7 +191,11 @@ static void stop_workers(struct unstick_engine *engine)
 	for (unsigned i = 0; i < engine->worker_count; i++)
 		worker_stop(&engine->workers[i]);
 	for (unsigned i = 0; i < engine->worker_count; i++)
+		worker_finish(&engine->workers[i]);
+	lock_take(&engines_lock); /* a fork meanwhile would find rings that are half closed */
+	for (unsigned i = 0; i < engine->worker_count; i++)
 		worker_close(&engine->workers[i]);
+	lock_drop(&engines_lock);
 	engine->worker_count = 0;
 }
 
@@ -194,7 +256,10 @@ static int start_any(struct unstick_engine *engine, int choice, unsigned count)
 	}
 	log_line("unstick: engine: poll, %u worker(s): io_uring %s", count,
 	         choice == UNSTICK_ENGINE_POLL ? "not wanted" : why_refused(error));
-	return start_workers(engine, &back_end_poll, count);
+	error = start_workers(engine, &back_end_poll, count);
+	if (error)
+		log_line("unstick: engine: not started, no worker could be: %s", strerrordesc_np(-error));
+	return error;
 }
 
 static struct unstick_engine *release(struct unstick_engine *engine)
@@ -222,11 +287,11 @@ int unstick_engine_new(struct unstick_engine **ret, const struct unstick_engine_
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct unstick_engine_options checked;
-	int choice, error = ret ? check_options(options, &checked) : -EINVAL;
+	int choice, error = ret ? check_options(options, &checked) : refuse_null("engine", "ret");
 	if (error || (error = choice_of(checked.back_end, &choice)))
 		return error;
 	pthread_once(&once, initialise);
-	struct unstick_engine *engine = calloc(1, sizeof *engine);
+	struct unstick_engine *engine = calloc(1, sizeof(struct told_engine));
 	if (!engine)
 		return -ENOMEM;
 	error = fill(engine, &checked, choice);
@@ -255,7 +320,7 @@ static bool is_counted(const struct unstick_engine *engine)
 static int enter_intake(struct unstick_engine *engine)
 {
 	if (is_of_parent(engine))
-		return -EOWNERDEAD;
+		return refuse_child(engine, "submit");
 	bool counted = is_counted(engine);
 	if (counted)
 		atomic_fetch_add(&engine->submitters, 1);
@@ -263,6 +328,8 @@ static int enter_intake(struct unstick_engine *engine)
 		return 0;
 	if (counted)
 		atomic_fetch_sub(&engine->submitters, 1);
+	tell_once(engine, TOLD_CLOSING, "submit",
+	          "the engine is being closed, it takes no more: submit before unstick_engine_close()");
 	return -ESHUTDOWN;
 }
 
@@ -311,7 +378,12 @@ static int make(struct unstick_engine *engine, const struct unstick_request *req
 		return -ENOMEM;
 	op->worker = worker;
 	op->fork_epoch = (uint8_t)fork_epoch;
+	op->has_handle = has_handle;
 	error = request_fill(op, request, engine->offload);
+	if (error == -EAGAIN)
+		tell_once(engine, TOLD_ORPHANS, "submit",
+		          "as many operations are left behind as options.orphans allows, so none that needs a thread is taken: see "
+		          "to the file system that hangs");
 	if (error) {
 		discard(op, has_handle);
 		return error;
@@ -329,7 +401,7 @@ static int make_watch(struct op *op, struct unstick_token *token)
 
 static void give(struct op *op)
 {
-	if (worker_current == op->worker && !op->watch) {
+	if (worker_current == op->worker) {
 		worker_take(op->worker, op);
 		return;
 	}
@@ -343,6 +415,9 @@ static int submit(struct unstick_engine *engine, const struct unstick_request *r
 	if (error)
 		return error;
 	if (request->token && (error = make_watch(op, request->token))) {
+		if (error == -EAGAIN)
+			tell_once(engine, TOLD_NO_MONITOR, "submit",
+			          "the background thread, which tokens need, could not be started: see RLIMIT_NPROC, pids.max");
 		discard(op, ret);
 		return error;
 	}
@@ -355,7 +430,7 @@ static int submit(struct unstick_engine *engine, const struct unstick_request *r
 int unstick_engine_submit(struct unstick_engine *engine, const struct unstick_request *request, struct unstick_op **ret)
 {
 	if (!engine || !request)
-		return -EINVAL;
+		return refuse_null("submit", engine ? "request" : "engine");
 	int error = enter_intake(engine);
 	if (error)
 		return error;
@@ -408,7 +483,9 @@ static int submit_to(struct batch *batch, struct unstick_engine *engine, const s
 int unstick_engine_submit_many(struct unstick_engine *engine, const struct unstick_request *requests, unsigned count,
                                struct unstick_op **ret)
 {
-	if (!engine || !requests || count > INT_MAX)
+	if (!engine || !requests)
+		return refuse_null("submit_many", engine ? "requests" : "engine");
+	if (count > INT_MAX)
 		return -EINVAL;
 	int error = enter_intake(engine);
 	if (error)
@@ -427,10 +504,12 @@ int unstick_op_cancel(struct unstick_op *handle)
 	struct op *op = op_from_handle(handle);
 	if (!op)
 		return handle ? 0 : -EINVAL;
+	worker_posters_enter(); /* before the look: engine_free() waits for those who found that it has not ended */
 	bool done = atomic_load(&op->word) & WORD_RESULT;
 	bool of_parent = !done && engine_is_of_parent(op);
 	if (!done && !of_parent)
 		worker_post(op, NOTE_CANCEL);
+	worker_posters_leave();
 	op_drop(NULL, op);
 	return of_parent ? -EOWNERDEAD : 0;
 }
@@ -479,11 +558,14 @@ static int report(struct unstick_engine *engine, struct unstick_left *left)
 int unstick_engine_close(struct unstick_engine *engine, unstick_time until, struct unstick_left *left)
 {
 	if (!engine)
-		return -EINVAL;
+		return refuse_null("close", "engine");
 	if (is_of_parent(engine))
-		return -EOWNERDEAD;
-	if (is_own_worker(engine))
+		return refuse_child(engine, "close");
+	if (is_own_worker(engine)) {
+		log_line("unstick: close: called in a callback of the engine's own: it would wait for itself: call it in another "
+		         "thread");
 		return -EDEADLK;
+	}
 	stop_intake(engine);
 	bool all = join_workers(engine, until) && offload_wait_orphans(engine->offload, until);
 	return all ? 0 : report(engine, left);
@@ -499,7 +581,8 @@ struct unstick_engine *unstick_engine_free(struct unstick_engine *engine)
 		return NULL;
 	}
 	if (is_own_worker(engine)) {
-		log_line("unstick: engine: freed in a callback of its own: it would wait for itself, so it is not");
+		log_line("unstick: engine: freed in a callback of its own: it would wait for itself, so it is not: free it in "
+		         "another thread");
 		return engine;
 	}
 	stop_intake(engine);

@@ -39,7 +39,7 @@ struct offload {
 	bool closed;
 	struct gang gang[OFFLOAD_CLASSES];
 	struct offload_call *orphans;
-	_Atomic unsigned orphan_count;
+	_Atomic unsigned orphan_count, due; /* due: closes in the queues that nobody waits for */
 	unsigned orphan_limit;
 	uint64_t orphans_ever;
 	_Atomic uint32_t returned; /* counts orphans that have ended */
@@ -134,24 +134,46 @@ static void end_orphan(struct offload *offload, struct offload_call *call)
 	offload_call_discard(call);
 }
 
+static bool wants_first(struct gang *gang);
+static int add_thread(struct offload *offload, struct gang *gang);
+
+/* Given up before it began. A close is made all the same, as an orphan: it may hang, so the thread gives up its place. */
+static bool run_unwanted(struct offload *offload, struct offload_call *call)
+{
+	if (atomic_load(&call->state) == OFFLOAD_LEFT) {
+		offload_call_free(call);
+		return true;
+	}
+	struct gang *gang = &offload->gang[call->class_];
+	lock_take(&offload->lock);
+	adopt(offload, call);
+	offload->due--;
+	gang->threads--;
+	bool more = wants_first(gang);
+	lock_drop(&offload->lock);
+	if (more)
+		(void)add_thread(offload, gang);
+	call->result = offload_call_make(call);
+	end_orphan(offload, call);
+	return false;
+}
+
 /* False: the call was left behind meanwhile, and the thread with it, whose place another one has. */
 static bool run(struct offload *offload, struct offload_call *call)
 {
 	atomic_store(&call->tid, gettid());
 	call->started = unstick_now();
-	if (!moves(call, OFFLOAD_QUEUED, OFFLOAD_RUNNING)) {
-		if (atomic_load(&call->state) == OFFLOAD_ALONE)
-			call->result = offload_call_make(call);
-		offload_call_free(call);
-		return true;
-	}
+	if (!moves(call, OFFLOAD_QUEUED, OFFLOAD_RUNNING))
+		return run_unwanted(offload, call);
 	call->result = offload_call_make(call);
 	if (!moves(call, OFFLOAD_RUNNING, OFFLOAD_RETURNING)) {
 		end_orphan(offload, call);
 		return false;
 	}
 	offload_call_copy_back(call);
+	worker_posters_enter();
 	worker_post(call->op, NOTE_RETURNED); /* from here on it is the worker's */
+	worker_posters_leave();
 	return true;
 }
 
@@ -311,6 +333,7 @@ bool offload_cut(struct offload *offload, struct offload_call *call)
 {
 	lock_take(&offload->lock);
 	bool call_ends_by_signal = call->ends_by_signal, stays = call->is_due && moves(call, OFFLOAD_QUEUED, OFFLOAD_ALONE);
+	offload->due += stays;
 	bool queued = !stays && call->back;
 	if (queued)
 		take_out(&offload->gang[call->class_], call);
@@ -337,20 +360,23 @@ bool offload_leave(struct offload *offload, struct offload_call *call)
 	return left;
 }
 
-void offload_tend(struct offload *offload)
+bool offload_tend(struct offload *offload)
 {
+	bool all = true;
 	for (unsigned i = 0; i < OFFLOAD_CLASSES; i++) {
 		struct gang *gang = &offload->gang[i];
 		lock_take(&offload->lock);
 		bool more = wants_first(gang);
 		lock_drop(&offload->lock);
-		if (more)
-			(void)add_thread(offload, gang);
+		if (more && add_thread(offload, gang))
+			all = false;
 	}
+	return all;
 }
 
 void offload_close(struct offload *offload)
 {
+	(void)offload_tend(offload); /* for closes that are due */
 	lock_take(&offload->lock);
 	offload->closed = true;
 	lock_drop(&offload->lock);
@@ -364,7 +390,7 @@ bool offload_wait_orphans(struct offload *offload, unstick_time until)
 {
 	for (;;) {
 		uint32_t seen = atomic_load(&offload->returned);
-		if (!atomic_load(&offload->orphan_count))
+		if (!atomic_load(&offload->orphan_count) && !atomic_load(&offload->due))
 			return true;
 		if (unstick_now() >= until)
 			return false;

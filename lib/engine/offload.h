@@ -73,8 +73,9 @@ bool offload_accepts(struct offload *offload);
 int offload_submit(struct offload *offload, struct offload_call *call);
 /* Ends its call if a signal can. True: it had not begun, and is gone. */
 bool offload_cut(struct offload *offload, struct offload_call *call);
-/* After calls were given up: threads in the place of theirs, if calls are queued. */
-void offload_tend(struct offload *offload);
+/* After calls were given up: threads in the place of theirs, if calls are queued. False: none could be
+ * started; try again. */
+bool offload_tend(struct offload *offload);
 /* Gives it up: true: it is the offload's now, and nothing that the caller gave will be touched; false: it has come out, its note is on the way, or it must
  * be waited for. */
 bool offload_leave(struct offload *offload, struct offload_call *call);

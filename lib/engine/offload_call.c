@@ -20,6 +20,9 @@
 #include "engine/vector.h"
 #include "inspect/fd.h"
 
+/* The kernel takes at most this much at once: MAX_RW_COUNT, include/linux/fs.h. */
+static const size_t MOST_BYTES = 0x7ffff000;
+
 /* ---- making it */
 
 /* -EAGAIN of connect() is no "not yet": a unix socket's full backlog announces nothing that could be waited for. */
@@ -56,26 +59,39 @@ static long wait_and_make(const struct offload_call *call, long result)
 	return result;
 }
 
-/* write() of an fd with O_NONBLOCK moves what fits; the operation goes on, as write() of a blocking one does. */
+/* The bytes that are left of a write or writev after `moved` more; it is made ready to go on with them. */
+static size_t advance(struct offload_call *call, size_t moved)
+{
+	if (call->nr == SYS_writev) {
+		call->args[2] = iov_skip(call->copy, (unsigned)call->args[2], moved);
+		return iov_total(call->copy, (size_t)call->args[2]);
+	}
+	call->args[1] += (long)moved;
+	call->args[2] -= (long)moved;
+	return (size_t)call->args[2];
+}
+
+/* An fd with O_NONBLOCK takes what fits; the operation goes on, as a write to a blocking one does. */
 static long go_on(struct offload_call *call, long result)
 {
 	long moved = 0;
-	while (call->nr == SYS_write && call->wait_events && result > 0 && result < call->args[2]) {
+	bool gives = (call->nr == SYS_write || call->nr == SYS_writev) && call->wait_events;
+	while (gives && result > 0 && advance(call, (size_t)result) > 0) {
 		moved += result;
-		call->args[1] += result;
-		call->args[2] -= result;
 		result = wait_and_make(call, -EAGAIN);
 	}
 	return result >= 0 ? moved + result : moved ? moved : result;
 }
 
+/* Without a scope, for which there may be no memory, the call could not be ended: then it is not made. */
 long offload_call_make(struct offload_call *call)
 {
 	struct unstick_scope scope;
-	unstick_scope_start(&scope, call->token, UNSTICK_NEVER);
-	long result =
-	        unstick_syscall(call->nr, call->args[0], call->args[1], call->args[2], call->args[3], call->args[4], call->args[5]);
-	result = go_on(call, wait_and_make(call, result));
+	if (!call->ends_by_signal)
+		return make_once(call);
+	long result = unstick_scope_begin(&scope, call->token, UNSTICK_NEVER);
+	if (!result)
+		result = go_on(call, wait_and_make(call, make_once(call)));
 	int told = unstick_scope_end(&scope);
 	(void)told;
 	return result;
@@ -135,12 +151,14 @@ static bool is_vector(const struct op *op)
 	return op->opcode == UNSTICK_OP_READV || op->opcode == UNSTICK_OP_WRITEV;
 }
 
-static void gather(char *to, const struct iovec *iov, size_t count)
+static void gather(char *to, const struct iovec *iov, size_t size)
 {
-	for (size_t i = 0; i < count; i++) {
-		if (iov[i].iov_len)
-			memcpy(to, iov[i].iov_base, iov[i].iov_len);
-		to += iov[i].iov_len;
+	for (size_t i = 0; size > 0; i++) {
+		size_t part = iov[i].iov_len < size ? iov[i].iov_len : size;
+		if (part)
+			memcpy(to, iov[i].iov_base, part);
+		to += part;
+		size -= part;
 	}
 }
 
@@ -151,7 +169,7 @@ static void *own_memory(struct offload_call *call, const struct op *op, size_t s
 	if (!call->copy)
 		return NULL;
 	if (is_write(op) && is_vector(op))
-		gather(call->copy, op->buf, op->len);
+		gather(call->copy, op->buf, size);
 	else if (is_write(op) && size)
 		memcpy(call->copy, op->buf, size);
 	else if (is_vector(op))
@@ -164,7 +182,7 @@ static void *own_memory(struct offload_call *call, const struct op *op, size_t s
 /* To or from a file that may hang: one call on one piece of memory, with or without iovecs. */
 static bool build_file_transfer(struct offload_call *call, const struct op *op, bool is_device)
 {
-	size_t size = is_vector(op) ? iov_total(op->buf, op->len) : op->len;
+	size_t asked = is_vector(op) ? iov_total(op->buf, op->len) : op->len, size = asked < MOST_BYTES ? asked : MOST_BYTES;
 	void *memory = call->buffer ? unstick_buffer_data(call->buffer) : own_memory(call, op, size);
 	bool at_offset = op->offset >= 0;
 	call->may_be_left = true;
@@ -176,21 +194,25 @@ static bool build_file_transfer(struct offload_call *call, const struct op *op, 
 	return memory;
 }
 
-/* To or from what a signal ends the wait for: on the caller's memory. */
+/* To or from what a signal ends the wait for: on the caller's memory. What has no positions says so if it is given one. */
 static bool build_transfer(struct offload_call *call, const struct op *op)
 {
-	unsigned count;
-	const struct iovec *iov = vector_iov(op, &count);
+	bool writes = is_write(op), at_offset = op->way == WAY_THREAD && op->offset >= 0; /* a back end's has none */
 	long memory = (long)(call->buffer ? unstick_buffer_data(call->buffer) : op->buf);
-	call->wait_events = is_write(op) ? POLLOUT : POLLIN;
+	call->wait_events = writes ? POLLOUT : POLLIN;
 	call->ends_by_signal = true;
 	call->class_ = OFFLOAD_BLOCKING;
-	if (is_vector(op))
-		set_call(call, is_write(op) ? "writev" : "readv", is_write(op) ? SYS_writev : SYS_readv, op->fd, (long)iov, count,
-		         0, 0, 0);
-	else
-		set_call(call, is_write(op) ? "write" : "read", is_write(op) ? SYS_write : SYS_read, op->fd,
-		         memory + (long)op->moved, (long)(op->len - op->moved), 0, 0, 0);
+	if (is_vector(op)) { /* a copy: it may have to go on in the midst of one */
+		call->copy = malloc(op->len * sizeof(struct iovec) + 1);
+		if (!call->copy)
+			return false;
+		memcpy(call->copy, op->buf, op->len * sizeof(struct iovec));
+		long nr = at_offset ? (writes ? SYS_pwritev : SYS_preadv) : writes ? SYS_writev : SYS_readv;
+		set_call(call, writes ? "writev" : "readv", nr, op->fd, (long)call->copy, (long)op->len, op->offset, 0, 0);
+	} else {
+		long nr = at_offset ? (writes ? SYS_pwrite64 : SYS_pread64) : writes ? SYS_write : SYS_read;
+		set_call(call, writes ? "write" : "read", nr, op->fd, memory, (long)op->len, op->offset, 0, 0);
+	}
 	return true;
 }
 

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/lock.h"
+#include "base/log.h"
 #include "engine/engine.h"
 #include "engine/linger.h"
 #include "engine/worker.h"
@@ -156,6 +157,13 @@ static void put_back(struct op_cache *cache, struct op *op)
 		spill(cache, CACHE_SPILL);
 }
 
+/* Never 0: handles are greater than 2^32. */
+static uint64_t next_generation(uint64_t life)
+{
+	uint64_t next = (life & ~REFS_MASK) + GENERATION_ONE;
+	return next ? next : GENERATION_ONE;
+}
+
 /* One reference less, if it is of this generation and has any: true if it was the last. That and the generation go in one step, so that a handle that
  * should have been forgotten never revives an operation. */
 static bool op_drops(struct op *op, uint64_t generation)
@@ -164,7 +172,7 @@ static bool op_drops(struct op *op, uint64_t generation)
 	do {
 		if (life >> 32 != generation || !(life & REFS_MASK))
 			return false;
-		after = (life & REFS_MASK) == 1 ? (life & ~REFS_MASK) + GENERATION_ONE : life - 1;
+		after = (life & REFS_MASK) == 1 ? next_generation(life) : life - 1;
 	} while (!atomic_compare_exchange_weak_explicit(&op->life, &life, after, memory_order_acq_rel, memory_order_relaxed));
 	return !(after & REFS_MASK);
 }
@@ -176,13 +184,6 @@ void op_drop(struct op_cache *cache, struct op *op)
 }
 
 /* ---- handles: generation << 32 | slot + 1 */
-
-struct op *op_if_alive(uint64_t value)
-{
-	struct op *op = op_at_handle(value);
-	uint64_t life = atomic_load_explicit(&op->life, memory_order_relaxed);
-	return life >> 32 == value >> 32 && (life & REFS_MASK) ? op : NULL;
-}
 
 struct op *op_from_handle(const struct unstick_op *handle)
 {
@@ -215,10 +216,10 @@ struct unstick_op *unstick_op_unref(struct unstick_op *handle)
 
 /* ---- the end, and waiting for it */
 
-/* There is no reference but the worker's: nobody waits, nobody looks. */
+/* Only callbacks know of it, and there is no reference but the worker's: nobody waits, nobody looks. */
 static bool is_only_the_workers(const struct op *op)
 {
-	return (atomic_load_explicit(&op->life, memory_order_acquire) & REFS_MASK) == 1;
+	return !op->has_handle && (atomic_load_explicit(&op->life, memory_order_acquire) & REFS_MASK) == 1;
 }
 
 void op_set_result(struct op *op, long result)
@@ -280,7 +281,9 @@ long unstick_op_result(const struct unstick_op *handle)
 	int64_t word = peek(handle, &result);
 	if (word < 0)
 		return -ESTALE;
-	return word & WORD_RESULT ? result : -EINPROGRESS;
+	if (word & WORD_RESULT)
+		return result;
+	return engine_is_of_parent(op_at_handle((uint64_t)(uintptr_t)handle)) ? -EOWNERDEAD : -EINPROGRESS;
 }
 
 static int obstacle_to_waiting(const struct op *op)
@@ -328,6 +331,18 @@ static int wait_for(struct op *op, unstick_time until)
 	return 0;
 }
 
+/* Tells the application's log of what a correct program does not meet. */
+static int tell(int error)
+{
+	if (error == -EDEADLK)
+		log_line("unstick: wait: called on the worker that runs the operation: it would wait for itself: use its callback, "
+		         "or "
+		         "wait in another thread");
+	if (error == -ESTALE)
+		log_line("unstick: wait: the operation has gone with its last reference: unref it after the wait, not before");
+	return error;
+}
+
 int unstick_op_wait(struct unstick_op *handle, unstick_time until)
 {
 	long result;
@@ -336,10 +351,10 @@ int unstick_op_wait(struct unstick_op *handle, unstick_time until)
 		return 0;
 	struct op *op = op_from_handle(handle);
 	if (!op)
-		return handle ? -ESTALE : -EINVAL;
+		return handle ? tell(-ESTALE) : -EINVAL;
 	int error = wait_for(op, until);
 	op_drop(NULL, op);
-	return error;
+	return tell(error);
 }
 
 int unstick_op_wait_all(struct unstick_op *const *ops, unsigned count, unstick_time until)
@@ -399,7 +414,7 @@ int unstick_op_wait_any(struct unstick_op *const *ops, unsigned count, unstick_t
 	atomic_fetch_add(&any_waiters, 1);
 	int found = wait_any(ops, count, until);
 	atomic_fetch_sub(&any_waiters, 1);
-	return found;
+	return tell(found);
 }
 
 /* ---- fork */

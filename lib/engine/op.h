@@ -70,6 +70,8 @@ struct op {
 	int fd, op_flags;
 	uint8_t opcode, phase, way;
 	uint8_t fork_epoch; /* of the process that began it, as far as it fits */
+	bool has_handle;    /* one was given out: somebody may wait, with a reference or, wrongly, without */
+	bool asks_once;     /* the uring back end's: it must not wait in the ring */
 	/* Zero but where the operation needs it: */
 
 	int64_t offset;
@@ -129,8 +131,6 @@ static inline struct op *op_at_handle(uint64_t value)
 {
 	return op_at((uint32_t)value - 1);
 }
-/* NULL: it has gone. For who owns it if it has not. */
-struct op *op_if_alive(uint64_t value);
 
 /* The result is stored; op_result() gives it. */
 void op_set_result(struct op *op, long result);

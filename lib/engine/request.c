@@ -1,19 +1,60 @@
 /* SPDX-License-Identifier: MIT
  *
- * Checks a request, and decides how its operation is carried out. Sockets' operations are the back end's by their opcode. A read or write needs to
+ * Checks a request, says in the log why it is refused, and decides how its operation is carried out. Sockets' operations are the back end's by their opcode. A read or write needs to
  * know what its fd is: the caller's hint, or one statx(), which does not wait for a file system (facts: fstat does). Nothing is kept by fd
  * number: it may be another file the next time.
  */
 #include "engine/request.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
 
+#include "base/log.h"
 #include "engine/buffer.h"
 #include "engine/offload.h"
 #include "engine/vector.h"
 #include "inspect/fd.h"
 
 enum { ALL_FLAGS = UNSTICK_NETWORK | UNSTICK_FILE | UNSTICK_ISOLATE | UNSTICK_BUFFER, MOST_IOVECS = 1024 };
+
+/* ---- refusing */
+
+static const char *const names[] = {
+        [UNSTICK_OP_NOP] = "nop",       [UNSTICK_OP_READ] = "read",       [UNSTICK_OP_WRITE] = "write",
+        [UNSTICK_OP_READV] = "readv",   [UNSTICK_OP_WRITEV] = "writev",   [UNSTICK_OP_RECV] = "recv",
+        [UNSTICK_OP_SEND] = "send",     [UNSTICK_OP_RECVMSG] = "recvmsg", [UNSTICK_OP_SENDMSG] = "sendmsg",
+        [UNSTICK_OP_ACCEPT] = "accept", [UNSTICK_OP_CONNECT] = "connect", [UNSTICK_OP_POLL] = "poll",
+        [UNSTICK_OP_OPENAT] = "openat", [UNSTICK_OP_CLOSE] = "close",     [UNSTICK_OP_FSYNC] = "fsync",
+        [UNSTICK_OP_STATX] = "statx",   [UNSTICK_OP_SPLICE] = "splice",   [UNSTICK_OP_TIMEOUT] = "timeout",
+};
+
+/* "recv on fd 5"; its opcode is known. */
+static void describe(const struct unstick_request *request, char *ret, size_t size)
+{
+	bool has_fd = request->opcode != UNSTICK_OP_NOP && request->opcode != UNSTICK_OP_TIMEOUT && request->fd != AT_FDCWD;
+	if (has_fd)
+		snprintf(ret, size, "%s on fd %d", names[request->opcode], request->fd);
+	else
+		snprintf(ret, size, "%s", names[request->opcode]);
+}
+
+/* Tells the application's log why, and what to do. Returns `error`. */
+__attribute__((format(printf, 3, 4))) static int refuse(const struct unstick_request *request, int error, const char *why, ...)
+{
+	char what[40], text[200];
+	va_list list;
+	describe(request, what, sizeof what);
+	va_start(list, why);
+	vsnprintf(text, sizeof text, why, list);
+	va_end(list);
+	log_line("unstick: submit: %s: %s", what, text);
+	return error;
+}
+
+/* ---- checking */
 
 static bool is_vector(const struct unstick_request *request)
 {
@@ -25,24 +66,96 @@ static bool is_transfer(const struct unstick_request *request)
 	return is_vector(request) || request->opcode == UNSTICK_OP_READ || request->opcode == UNSTICK_OP_WRITE;
 }
 
-static bool fits_buffer(const struct unstick_request *request)
+static int check_kind(const struct unstick_request *request)
 {
-	return is_transfer(request) && !is_vector(request) && request->buf && request->len <= buffer_size(request->buf);
+	bool has_size = request->size == sizeof *request; /* if not, nothing else of it can be trusted */
+	if (has_size && request->opcode >= UNSTICK_OP_NOP && request->opcode <= UNSTICK_OP_TIMEOUT)
+		return 0;
+	if (has_size)
+		log_line("unstick: submit: opcode %u is not known to this version of the library: take one of enum unstick_opcode",
+		         request->opcode);
+	else
+		log_line("unstick: submit: size %zu is not that of struct unstick_request: make it with UNSTICK_READ() or its like",
+		         request->size);
+	return -EINVAL;
+}
+
+static int check_flags(const struct unstick_request *request)
+{
+	const unsigned hints = UNSTICK_NETWORK | UNSTICK_FILE, unknown = request->flags & ~(unsigned)ALL_FLAGS;
+	if (unknown)
+		return refuse(request, -EINVAL, "flag 0x%x is not known to this version of the library: leave it out", unknown);
+	if ((request->flags & hints) == hints)
+		return refuse(request, -EINVAL, "UNSTICK_NETWORK and UNSTICK_FILE: an fd is one of them: give one, or neither");
+	return 0;
+}
+
+static int check_buffer(const struct unstick_request *request)
+{
+	if (!is_transfer(request) || is_vector(request))
+		return refuse(request, -EINVAL, "UNSTICK_BUFFER: only read and write take a buffer: leave the flag out");
+	if (!request->buf)
+		return refuse(request, -EINVAL, "UNSTICK_BUFFER: buf is NULL: give what unstick_buffer_new() made");
+	if (request->len <= buffer_size(request->buf))
+		return 0;
+	return refuse(request, -EINVAL, "UNSTICK_BUFFER: %zu bytes, and the buffer has %zu: make a larger one, or ask for less",
+	              request->len, buffer_size(request->buf));
+}
+
+static bool needs_memory(const struct unstick_request *request)
+{
+	bool moves = request->opcode >= UNSTICK_OP_READ && request->opcode <= UNSTICK_OP_SENDMSG;
+	return request->opcode == UNSTICK_OP_STATX || (moves && request->len > 0);
+}
+
+static bool needs_address(const struct unstick_request *request)
+{
+	return request->opcode == UNSTICK_OP_CONNECT || request->opcode == UNSTICK_OP_OPENAT || request->opcode == UNSTICK_OP_STATX;
+}
+
+static bool is_too_long(const struct iovec *iov, size_t count)
+{
+	size_t total = 0;
+	for (size_t i = 0; i < count; i++)
+		if (__builtin_add_overflow(total, iov[i].iov_len, &total) || total > SSIZE_MAX)
+			return true;
+	return false;
+}
+
+static int check_memory(const struct unstick_request *request)
+{
+	if (is_vector(request) && request->len > MOST_IOVECS)
+		return refuse(request, -EINVAL, "%zu iovecs: %d is the most: make several requests of it", request->len,
+		              MOST_IOVECS);
+	if (needs_memory(request) && !request->buf)
+		return refuse(request, -EINVAL, "buf is NULL: give the memory that it is to work on");
+	if (needs_address(request) && !request->addr)
+		return refuse(request, -EINVAL, "addr is NULL: give the path, or the address");
+	if (is_vector(request) && is_too_long(request->buf, request->len))
+		return refuse(request, -EINVAL,
+		              "its iovecs come to more bytes than a result can tell: make several requests of it");
+	return 0;
 }
 
 int request_check(const struct unstick_request *request, bool has_handle)
 {
-	const unsigned hints = UNSTICK_NETWORK | UNSTICK_FILE;
-	if (request->size != sizeof *request || request->opcode < UNSTICK_OP_NOP || request->opcode > UNSTICK_OP_TIMEOUT)
-		return -EINVAL;
-	if ((request->flags & ~(unsigned)ALL_FLAGS) || (request->flags & hints) == hints || (!has_handle && !request->done))
-		return -EINVAL;
-	if (is_vector(request) && request->len > MOST_IOVECS)
-		return -EINVAL;
-	if ((request->flags & UNSTICK_BUFFER) && !fits_buffer(request))
-		return -EINVAL;
-	return request->flags & UNSTICK_ISOLATE ? -EOPNOTSUPP : 0;
+	int error = check_kind(request);
+	if (!error)
+		error = check_flags(request);
+	if (error)
+		return error;
+	if (!has_handle && !request->done)
+		return refuse(request, -EINVAL,
+		              "neither handle nor callback: nobody would learn its result: give ret, or set done");
+	if ((request->flags & UNSTICK_BUFFER) && (error = check_buffer(request)))
+		return error;
+	if (request->flags & UNSTICK_ISOLATE)
+		return refuse(request, -EOPNOTSUPP,
+		              "UNSTICK_ISOLATE: there is no helper process in this version: leave the flag out");
+	return check_memory(request);
 }
+
+/* ---- choosing */
 
 /* An error or a result that needs no call. */
 static int answer(struct op *op, long result)

@@ -126,7 +126,6 @@ static int open_ring(struct uring *uring)
 		io_uring_queue_exit(&uring->ring);
 		return error;
 	}
-	io_uring_register_ring_fd(&uring->ring); /* saves a look-up an enter; refused by old kernels, which is as well */
 	watch_event_fd(uring, io_uring_get_sqe(&uring->ring));
 	return 0;
 }
@@ -201,14 +200,19 @@ static void prepare_transfer(struct io_uring_sqe *sqe, struct op *op)
 
 /* A datagram by sendmsg() to a receiver that is named in it. Where the ring has to wait for that receiver's queue it sends an empty one in the end
  * (6.18, unix sockets: the data are taken out of the iovecs at the first try). So it does not wait; a thread does. */
-static bool is_addressed(const struct op *op)
+static bool is_addressed_datagram(const struct op *op)
 {
-	return op->opcode == UNSTICK_OP_SENDMSG && vector_message(op)->msg_name;
+	int type = SOCK_STREAM;
+	socklen_t size = sizeof type;
+	if (!vector_message(op)->msg_name || (op->op_flags & MSG_DONTWAIT))
+		return false;
+	RAW_5(SYS_getsockopt, op->fd, SOL_SOCKET, SO_TYPE, &type, &size);
+	return type != SOCK_STREAM;
 }
 
 static bool needs_thread(const struct op *op, long result)
 {
-	return result == -EAGAIN && is_addressed(op) && !(op->op_flags & MSG_DONTWAIT) && op->phase == OP_STARTED;
+	return result == -EAGAIN && op->asks_once && op->phase == OP_STARTED;
 }
 
 static void prepare_message(struct io_uring_sqe *sqe, struct op *op)
@@ -225,8 +229,9 @@ static void prepare_message(struct io_uring_sqe *sqe, struct op *op)
 		io_uring_prep_recvmsg(sqe, op->fd, op->buf, (unsigned)op->op_flags);
 		break;
 	default:
+		op->asks_once = is_addressed_datagram(op);
 		io_uring_prep_sendmsg(sqe, op->fd, vector_message(op),
-		                      (unsigned)op->op_flags | MSG_NOSIGNAL | (is_addressed(op) ? MSG_DONTWAIT : 0));
+		                      (unsigned)op->op_flags | MSG_NOSIGNAL | (op->asks_once ? MSG_DONTWAIT : 0));
 		break;
 	}
 }
@@ -289,9 +294,11 @@ static void take_wake(struct worker *worker, unsigned flags)
  * again: seen with connect() of a unix socket, which then waited for ever. */
 static void take_cancel(struct worker *worker, uint64_t handle, long result)
 {
-	struct op *op = result == 0 ? NULL : op_if_alive(handle);
-	if (op)
-		worker_cut_failed(worker, op);
+	struct op *op = result == 0 ? NULL : op_from_handle((const struct unstick_op *)(uintptr_t)handle);
+	if (!op)
+		return;
+	worker_cut_failed(worker, op);
+	op_drop(&worker->cache, op);
 }
 
 static void take_other(struct worker *worker, uint64_t user_data, long result, unsigned flags)
@@ -312,7 +319,7 @@ static void take(struct worker *worker, uint64_t user_data, long result, unsigne
 	if (needs_thread(op, result))
 		worker_pass_to_thread(worker, op);
 	else
-		worker_returned(worker, op, result);
+		worker_returned(worker, op, result == -EAGAIN && op->asks_once ? -ECANCELED : result);
 }
 
 /* Given back to the kernel in one step, or by make_room(): each is read before its operation's callback can lead there. */

@@ -61,18 +61,17 @@ static bool copy(struct op *op)
 	return true;
 }
 
-static void skip(struct op *op, size_t moved)
+unsigned iov_skip(struct iovec *iov, unsigned count, size_t moved)
 {
 	unsigned gone = 0;
-	while (gone < op->addr_len && op->vector[gone].iov_len <= moved)
-		moved -= op->vector[gone++].iov_len;
-	op->addr_len -= gone;
-	memmove(op->vector, op->vector + gone, op->addr_len * sizeof *op->vector);
-	if (op->addr_len) {
-		op->vector[0].iov_base = (char *)op->vector[0].iov_base + moved;
-		op->vector[0].iov_len -= moved;
+	while (gone < count && iov[gone].iov_len <= moved)
+		moved -= iov[gone++].iov_len;
+	memmove(iov, iov + gone, (count - gone) * sizeof *iov);
+	if (count > gone) {
+		iov[0].iov_base = (char *)iov[0].iov_base + moved;
+		iov[0].iov_len -= moved;
 	}
-	vector_message(op)->msg_iovlen = op->addr_len;
+	return count - gone;
 }
 
 bool vector_advance(struct op *op, size_t moved)
@@ -80,8 +79,10 @@ bool vector_advance(struct op *op, size_t moved)
 	if (!is_plain(op) && !op->vector && !copy(op))
 		return false;
 	op->moved += moved;
-	if (!is_plain(op))
-		skip(op, moved);
+	if (is_plain(op))
+		return true;
+	op->addr_len = iov_skip(op->vector, op->addr_len, moved);
+	vector_message(op)->msg_iovlen = op->addr_len;
 	return true;
 }
 

@@ -20,6 +20,8 @@ struct msghdr *vector_message(const struct op *op);
 const struct iovec *vector_iov(const struct op *op, unsigned *count);
 void vector_free(struct op *op);
 
+/* Takes `moved` bytes off the front; returns how many iovecs are left. */
+unsigned iov_skip(struct iovec *iov, unsigned count, size_t moved);
 size_t iov_total(const struct iovec *iov, size_t count);
 
 #endif

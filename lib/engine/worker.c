@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -36,6 +37,24 @@ enum { KERNEL_RESTART_FIRST = -516, KERNEL_RESTART_LAST = -512 };
 enum { AT_ONCE = 32 };
 
 _Thread_local struct worker *worker_current;
+
+/* Threads between "has it ended?" and the end of their post (memory-model.md, L2). */
+static _Atomic unsigned posters;
+
+void worker_posters_enter(void)
+{
+	atomic_fetch_add(&posters, 1);
+}
+
+void worker_posters_leave(void)
+{
+	atomic_fetch_sub(&posters, 1);
+}
+
+void worker_after_fork(void)
+{
+	atomic_store(&posters, 0);
+}
 
 static void count(_Atomic uint64_t *counter)
 {
@@ -98,7 +117,9 @@ static void cut(struct worker *worker, struct op *op, int reason);
 static void start_call(struct worker *worker, struct op *op, int reason)
 {
 	int error = offload_submit(worker->offload, op->call);
-	if (error)
+	if (error && op->opcode == UNSTICK_OP_CLOSE) /* is always carried out */
+		finish(worker, op, offload_call_make(op->call));
+	else if (error)
 		finish(worker, op, error);
 	else if (reason)
 		cut(worker, op, reason);
@@ -229,9 +250,6 @@ static void expire_all(struct worker *worker)
 		return;
 	while ((link = wheel_expired(&worker->wheel, now_of(worker))))
 		expire(worker, op_of(link));
-	if (worker->has_left)
-		offload_tend(worker->offload);
-	worker->has_left = false;
 }
 
 static void cut_all(struct worker *worker)
@@ -290,6 +308,8 @@ static void call_returned(struct worker *worker, struct op *op)
 
 void worker_pass_to_thread(struct worker *worker, struct op *op)
 {
+	if (!op->moved)
+		vector_free(op);
 	struct offload_call *call = op->moved ? NULL : offload_call_new(op, NULL);
 	if (!call) { /* a part has gone already: that is the result */
 		finish(worker, op, final_result(op, -ENOMEM));
@@ -430,7 +450,10 @@ static void wait(struct worker *worker)
 	worker->was_given = false;
 	if (was_given)
 		look_for_more(worker);
-	unstick_time until = bed_time(worker), begun = was_given && until ? unstick_now() : 0;
+	unstick_time until = bed_time(worker);
+	if (worker->has_left) /* no thread could be had in the place of one that was left: tried again */
+		until = time_min(until, unstick_after_ms(10));
+	unstick_time begun = was_given && until ? unstick_now() : 0;
 	worker->back_end->wait(worker, until);
 	atomic_store_explicit(&worker->asleep, 0, memory_order_relaxed);
 	if (begun)
@@ -451,6 +474,8 @@ static void run(struct worker *worker)
 		expire_all(worker);
 		if (atomic_load_explicit(&worker->closing, memory_order_acquire) && !worker->cut_all)
 			cut_all(worker);
+		if (worker->has_left)
+			worker->has_left = !offload_tend(worker->offload);
 		if (has_ended(worker))
 			return;
 		wait(worker);
@@ -486,6 +511,8 @@ int worker_start(struct worker *worker)
 {
 	sigset_t all, before;
 	sigfillset(&all);
+	if (unstick_signal())
+		sigdelset(&all, unstick_signal()); /* a callback may use scopes */
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	int error = -pthread_create(&worker->thread, NULL, worker_main, worker);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -504,10 +531,21 @@ void worker_stop(struct worker *worker)
 	ring(worker);
 }
 
-void worker_close(struct worker *worker)
+void worker_finish(struct worker *worker)
 {
 	worker_join(worker, UNSTICK_NEVER);
 	pthread_join(worker->thread, NULL);
+	while (atomic_load(&posters))
+		sched_yield();
+	for (struct op *op = atomic_exchange(&worker->inbox, NULL), *next; op; op = next) {
+		next = atomic_load_explicit(&op->next, memory_order_relaxed);
+		atomic_store(&op->notes, 0);
+		op_drop(NULL, op);
+	}
+}
+
+void worker_close(struct worker *worker)
+{
 	worker->back_end->close(worker);
 	worker->state = NULL;
 }

@@ -77,8 +77,16 @@ int worker_start(struct worker *worker);
 void worker_stop(struct worker *worker);
 /* True once it has ended. */
 bool worker_join(struct worker *worker, unstick_time until);
-/* Waits for its end, and closes its back end: only here, because whoever posts or stops may be ringing until then. */
+/* Waits for its end, and for those who are posting to it: they may be ringing until then. What they posted is dropped. */
+void worker_finish(struct worker *worker);
+/* Then: closes its back end. */
 void worker_close(struct worker *worker);
+
+/* Around a look at whether an operation has ended, and a post to its worker if not, by threads that nothing else makes the worker wait for.
+ * Async-signal-safe. */
+void worker_posters_enter(void);
+void worker_posters_leave(void);
+void worker_after_fork(void);
 
 /* Tells the worker of op. The caller holds a reference; with NOTE_SUBMIT it gives the engine's. Any thread; async-signal-safe. */
 void worker_post(struct op *op, unsigned note);
