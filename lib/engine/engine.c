@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Submitting: checked, given to the worker of its fd, so that what is submitted for one fd is begun in order.
- * Intake against close (memory-model.md, E2): a submitter counts itself, then loads `closing`; close stores `closing`, then waits for the count to be
- * zero; all seq_cst. So no operation comes to a worker that has ended.
+ * Making, closing and freeing engines; what they have done. Submitting is submit.c, forks are registry.c.
  */
 #include "engine/engine.h"
 
@@ -14,15 +12,13 @@
 #include <string.h>
 #include <sys/sysinfo.h>
 
-#include "base/lock.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "engine/linger.h"
 #include "engine/offload.h"
-#include "engine/request.h"
+#include "engine/registry.h"
 #include "engine/worker.h"
 #include "inspect/task.h"
-#include "wake/fork.h"
 #include "wake/signal.h"
 
 enum {
@@ -34,104 +30,25 @@ enum {
 	MOST_THREADS = 65536
 };
 
-static struct lock engines_lock; /* order: this one, then limit's and wake's */
-static struct unstick_engine *engines;
-static unsigned fork_epoch;
-
 /* ---- what the application's log is told */
 
-/* Once an engine, because a correct program may meet them, and then for each of many operations. */
-enum { TOLD_CLOSING = 1u << 0, TOLD_FORKED = 1u << 1, TOLD_ORPHANS = 1u << 2, TOLD_NO_MONITOR = 1u << 3 };
-
-/* Every engine is the first member of one. */
-struct told_engine {
-	struct unstick_engine engine;
-	_Atomic unsigned told;
-};
-
-static void tell_once(struct unstick_engine *engine, unsigned which, const char *what, const char *why)
+void engine_tell_once(struct unstick_engine *engine, unsigned which, const char *what, const char *why)
 {
-	struct told_engine *told = (struct told_engine *)(void *)engine;
-	if (!(atomic_fetch_or(&told->told, which) & which))
+	if (!(atomic_fetch_or(&engine->told, which) & which))
 		log_line("unstick: %s: %s", what, why);
 }
 
-static int refuse_null(const char *what, const char *name)
+int engine_refuse_null(const char *what, const char *name)
 {
 	log_line("unstick: %s: %s is NULL", what, name);
 	return -EINVAL;
 }
 
-static int refuse_child(struct unstick_engine *engine, const char *what)
+int engine_refuse_child(struct unstick_engine *engine, const char *what)
 {
-	tell_once(engine, TOLD_FORKED, what,
-	          "the engine is the parent process's: in a forked child make another with unstick_engine_new()");
+	engine_tell_once(engine, TOLD_FORKED, what,
+	                 "the engine is the parent process's: in a forked child make another with unstick_engine_new()");
 	return -EOWNERDEAD;
-}
-
-/* ---- fork: the child has the memory, not the threads */
-
-static void before_fork(void)
-{
-	lock_take(&engines_lock);
-	op_before_fork();
-}
-
-static void after_fork_parent(void)
-{
-	op_after_fork();
-	lock_drop(&engines_lock);
-}
-
-/* A child that kept the rings' fds would keep their operations alive after the parent's close. */
-static void after_fork_child(void)
-{
-	op_after_fork();
-	fork_epoch++;
-	worker_current = NULL;
-	worker_after_fork();
-	for (struct unstick_engine *engine = engines; engine; engine = engine->next)
-		for (unsigned i = 0; i < engine->worker_count; i++)
-			if (engine->workers[i].state)
-				engine->workers[i].back_end->abandon(&engine->workers[i]);
-	engines = NULL;
-	lock_drop(&engines_lock);
-}
-
-static void initialise(void)
-{
-	linger_is_alone = get_nprocs() == 1;
-	fork_register();
-	pthread_atfork(before_fork, after_fork_parent, after_fork_child);
-}
-
-bool engine_is_of_parent(const struct op *op)
-{
-	return op->fork_epoch != (uint8_t)fork_epoch;
-}
-
-static bool is_of_parent(const struct unstick_engine *engine)
-{
-	return engine->fork_epoch != fork_epoch;
-}
-
-static void enlist(struct unstick_engine *engine)
-{
-	lock_take(&engines_lock);
-	engine->next = engines;
-	engines = engine;
-	lock_drop(&engines_lock);
-}
-
-static void delist(struct unstick_engine *engine)
-{
-	lock_take(&engines_lock);
-	for (struct unstick_engine **at = &engines; *at; at = &(*at)->next)
-		if (*at == engine) {
-			*at = engine->next;
-			break;
-		}
-	lock_drop(&engines_lock);
 }
 
 /* ---- new */
@@ -155,16 +72,18 @@ static int check_numbers(const struct unstick_engine_options *options)
 
 static int check_options(const struct unstick_engine_options *options, struct unstick_engine_options *ret)
 {
-	*ret = options ? *options : (struct unstick_engine_options){.size = sizeof *ret};
-	bool has_size = ret->size == sizeof *ret,
-	     knows_back_end = ret->back_end >= UNSTICK_ENGINE_AUTO && ret->back_end <= UNSTICK_ENGINE_POLL;
-	if (!has_size)
+	*ret = (struct unstick_engine_options){.size = options ? options->size : sizeof *ret};
+	if (ret->size != sizeof *ret) {
 		log_line("unstick: engine: size %zu is not that of struct unstick_engine_options: set it to sizeof", ret->size);
-	else if (ret->flags)
+		return -EINVAL;
+	}
+	*ret = options ? *options : *ret;
+	bool knows_back_end = ret->back_end >= UNSTICK_ENGINE_AUTO && ret->back_end <= UNSTICK_ENGINE_POLL;
+	if (ret->flags)
 		log_line("unstick: engine: flag 0x%x is not known to this version of the library: leave it out", ret->flags);
 	else if (!knows_back_end)
 		log_line("unstick: engine: options.back_end is %d: take UNSTICK_ENGINE_AUTO, _URING or _POLL", ret->back_end);
-	if (!has_size || ret->flags || !knows_back_end || check_numbers(ret))
+	if (ret->flags || !knows_back_end || check_numbers(ret))
 		return -EINVAL;
 	ret->workers = ret->workers ? ret->workers : DEFAULT_WORKERS;
 	ret->files = ret->files ? ret->files : DEFAULT_FILES;
@@ -192,11 +111,7 @@ static void stop_workers(struct unstick_engine *engine)
 		worker_stop(&engine->workers[i]);
 	for (unsigned i = 0; i < engine->worker_count; i++)
 		worker_finish(&engine->workers[i]);
-	lock_take(&engines_lock); /* a fork meanwhile would find rings that are half closed */
-	for (unsigned i = 0; i < engine->worker_count; i++)
-		worker_close(&engine->workers[i]);
-	lock_drop(&engines_lock);
-	engine->worker_count = 0;
+	registry_close_workers(engine);
 }
 
 static int start_workers(struct unstick_engine *engine, const struct back_end *back_end, unsigned count)
@@ -276,7 +191,7 @@ static struct unstick_engine *release(struct unstick_engine *engine)
 static int fill(struct unstick_engine *engine, const struct unstick_engine_options *options, int choice)
 {
 	struct offload_limits limits = {.most = {options->files, options->blocking}, .orphans = options->orphans};
-	engine->fork_epoch = fork_epoch;
+	engine->fork_epoch = registry_epoch();
 	engine->workers = aligned_alloc(64, options->workers * sizeof *engine->workers);
 	if (!engine->workers || offload_new(&engine->offload, &limits))
 		return -ENOMEM;
@@ -285,13 +200,13 @@ static int fill(struct unstick_engine *engine, const struct unstick_engine_optio
 
 int unstick_engine_new(struct unstick_engine **ret, const struct unstick_engine_options *options)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct unstick_engine_options checked;
-	int choice, error = ret ? check_options(options, &checked) : refuse_null("engine", "ret");
+	int choice, error = ret ? check_options(options, &checked) : engine_refuse_null("engine", "ret");
 	if (error || (error = choice_of(checked.back_end, &choice)))
 		return error;
-	pthread_once(&once, initialise);
-	struct unstick_engine *engine = calloc(1, sizeof(struct told_engine));
+	linger_is_alone = get_nprocs() == 1;
+	registry_start();
+	struct unstick_engine *engine = calloc(1, sizeof *engine);
 	if (!engine)
 		return -ENOMEM;
 	error = fill(engine, &checked, choice);
@@ -299,219 +214,14 @@ int unstick_engine_new(struct unstick_engine **ret, const struct unstick_engine_
 		release(engine);
 		return error;
 	}
-	enlist(engine);
+	registry_add(engine);
 	*ret = engine;
 	return 0;
 }
 
-/* ---- submit */
-
-static bool is_own_worker(const struct unstick_engine *engine)
+bool engine_has_worker_here(const struct unstick_engine *engine)
 {
 	return worker_current >= engine->workers && worker_current < engine->workers + engine->worker_count;
-}
-
-/* The only worker of an engine gives to itself, and does not end before it has taken it: it need not be counted. */
-static bool is_counted(const struct unstick_engine *engine)
-{
-	return engine->worker_count > 1 || worker_current != engine->workers;
-}
-
-static int enter_intake(struct unstick_engine *engine)
-{
-	if (is_of_parent(engine))
-		return refuse_child(engine, "submit");
-	bool counted = is_counted(engine);
-	if (counted)
-		atomic_fetch_add(&engine->submitters, 1);
-	if (!atomic_load(&engine->closing))
-		return 0;
-	if (counted)
-		atomic_fetch_sub(&engine->submitters, 1);
-	tell_once(engine, TOLD_CLOSING, "submit",
-	          "the engine is being closed, it takes no more: submit before unstick_engine_close()");
-	return -ESHUTDOWN;
-}
-
-static void leave_intake(struct unstick_engine *engine)
-{
-	if (is_counted(engine))
-		atomic_fetch_sub_explicit(&engine->submitters, 1, memory_order_release);
-}
-
-/* A worker that submits for no fd keeps it. */
-static struct worker *worker_for(struct unstick_engine *engine, int fd)
-{
-	struct worker *self = worker_current;
-	if (engine->worker_count == 1)
-		return engine->workers;
-	if (fd >= 0)
-		return &engine->workers[(unsigned)fd % engine->worker_count];
-	bool is_own = self >= engine->workers && self < engine->workers + engine->worker_count;
-	return is_own ? self : engine->workers;
-}
-
-static void on_token(void *arg, int error)
-{
-	worker_post(arg, error == -ETIMEDOUT ? NOTE_EXPIRE : NOTE_CANCEL);
-}
-
-static void discard(struct op *op, bool has_handle)
-{
-	if (op->way == WAY_THREAD)
-		offload_call_free(op->call);
-	op_clear_cold(op);
-	if (has_handle)
-		op_drop(NULL, op);
-	op_drop(NULL, op);
-}
-
-/* A new operation with a reference of the engine's and perhaps one of the caller's; its token is looked at by make_watch(). */
-static int make(struct unstick_engine *engine, const struct unstick_request *request, bool has_handle, struct op **ret)
-{
-	int error = request_check(request, has_handle);
-	if (error)
-		return error;
-	struct worker *worker = worker_for(engine, request->fd);
-	struct op *op = op_new(worker_current == worker ? &worker->cache : NULL, has_handle ? 2 : 1);
-	if (!op)
-		return -ENOMEM;
-	op->worker = worker;
-	op->fork_epoch = (uint8_t)fork_epoch;
-	op->has_handle = has_handle;
-	error = request_fill(op, request, engine->offload);
-	if (error == -EAGAIN)
-		tell_once(engine, TOLD_ORPHANS, "submit",
-		          "as many operations are left behind as options.orphans allows, so none that needs a thread is taken: see "
-		          "to the file system that hangs");
-	if (error) {
-		discard(op, has_handle);
-		return error;
-	}
-	*ret = op;
-	return 0;
-}
-
-/* The watch may be called before the operation is posted; the worker then remembers the reason. */
-static int make_watch(struct op *op, struct unstick_token *token)
-{
-	op->reason = unstick_token_error(token);
-	return op->reason ? 0 : unstick_token_watch(token, &op->watch, on_token, op);
-}
-
-static void give(struct op *op)
-{
-	if (worker_current == op->worker) {
-		worker_take(op->worker, op);
-		return;
-	}
-	worker_post(op, NOTE_SUBMIT);
-}
-
-static int submit(struct unstick_engine *engine, const struct unstick_request *request, struct unstick_op **ret)
-{
-	struct op *op;
-	int error = make(engine, request, ret, &op);
-	if (error)
-		return error;
-	if (request->token && (error = make_watch(op, request->token))) {
-		if (error == -EAGAIN)
-			tell_once(engine, TOLD_NO_MONITOR, "submit",
-			          "the background thread, which tokens need, could not be started: see RLIMIT_NPROC, pids.max");
-		discard(op, ret);
-		return error;
-	}
-	if (ret)
-		*ret = op_handle(op);
-	give(op);
-	return 0;
-}
-
-int unstick_engine_submit(struct unstick_engine *engine, const struct unstick_request *request, struct unstick_op **ret)
-{
-	if (!engine || !request)
-		return refuse_null("submit", engine ? "request" : "engine");
-	int error = enter_intake(engine);
-	if (error)
-		return error;
-	error = submit(engine, request, ret);
-	leave_intake(engine);
-	return error;
-}
-
-/* Operations for one worker, linked as its inbox is: the last one first. */
-struct batch {
-	struct worker *worker;
-	struct op *first, *last;
-};
-
-static void flush(struct batch *batch)
-{
-	if (batch->first)
-		worker_post_many(batch->worker, batch->first, batch->last);
-	batch->first = batch->last = NULL;
-}
-
-static void add(struct batch *batch, struct op *op)
-{
-	if (batch->worker != op->worker)
-		flush(batch);
-	batch->worker = op->worker;
-	atomic_store_explicit(&op->notes, NOTE_SUBMIT, memory_order_relaxed);
-	atomic_store_explicit(&op->next, batch->first, memory_order_relaxed);
-	batch->last = batch->last ? batch->last : op;
-	batch->first = op;
-}
-
-static int submit_to(struct batch *batch, struct unstick_engine *engine, const struct unstick_request *request,
-                     struct unstick_op **ret)
-{
-	struct op *op;
-	if (request->token || worker_current) {
-		flush(batch); /* keeps the order */
-		return submit(engine, request, ret);
-	}
-	int error = make(engine, request, ret, &op);
-	if (error)
-		return error;
-	if (ret)
-		*ret = op_handle(op);
-	add(batch, op);
-	return 0;
-}
-
-int unstick_engine_submit_many(struct unstick_engine *engine, const struct unstick_request *requests, unsigned count,
-                               struct unstick_op **ret)
-{
-	if (!engine || !requests)
-		return refuse_null("submit_many", engine ? "requests" : "engine");
-	if (count > INT_MAX)
-		return -EINVAL;
-	int error = enter_intake(engine);
-	if (error)
-		return error;
-	struct batch batch = {0};
-	unsigned begun = 0;
-	while (begun < count && !(error = submit_to(&batch, engine, &requests[begun], ret ? &ret[begun] : NULL)))
-		begun++;
-	flush(&batch);
-	leave_intake(engine);
-	return begun ? (int)begun : error;
-}
-
-int unstick_op_cancel(struct unstick_op *handle)
-{
-	struct op *op = op_from_handle(handle);
-	if (!op)
-		return handle ? 0 : -EINVAL;
-	worker_posters_enter(); /* before the look: engine_free() waits for those who found that it has not ended */
-	bool done = atomic_load(&op->word) & WORD_RESULT;
-	bool of_parent = !done && engine_is_of_parent(op);
-	if (!done && !of_parent)
-		worker_post(op, NOTE_CANCEL);
-	worker_posters_leave();
-	op_drop(NULL, op);
-	return of_parent ? -EOWNERDEAD : 0;
 }
 
 /* ---- close */
@@ -558,10 +268,10 @@ static int report(struct unstick_engine *engine, struct unstick_left *left)
 int unstick_engine_close(struct unstick_engine *engine, unstick_time until, struct unstick_left *left)
 {
 	if (!engine)
-		return refuse_null("close", "engine");
-	if (is_of_parent(engine))
-		return refuse_child(engine, "close");
-	if (is_own_worker(engine)) {
+		return engine_refuse_null("close", "engine");
+	if (engine_is_parents(engine))
+		return engine_refuse_child(engine, "close");
+	if (engine_has_worker_here(engine)) {
 		log_line("unstick: close: called in a callback of the engine's own: it would wait for itself: call it in another "
 		         "thread");
 		return -EDEADLK;
@@ -575,19 +285,19 @@ struct unstick_engine *unstick_engine_free(struct unstick_engine *engine)
 {
 	if (!engine)
 		return NULL;
-	if (is_of_parent(engine)) {
+	if (engine_is_parents(engine)) {
 		free(engine->workers); /* the threads' memory went with the parent's threads */
 		free(engine);
 		return NULL;
 	}
-	if (is_own_worker(engine)) {
+	if (engine_has_worker_here(engine)) {
 		log_line("unstick: engine: freed in a callback of its own: it would wait for itself, so it is not: free it in "
 		         "another thread");
 		return engine;
 	}
 	stop_intake(engine);
 	stop_workers(engine);
-	delist(engine);
+	registry_remove(engine);
 	if (!offload_wait_orphans(engine->offload, 0))
 		report(engine, NULL);
 	return release(engine);
@@ -610,7 +320,7 @@ int unstick_engine_stats(struct unstick_engine *engine, struct unstick_stats *re
 	*ret = (struct unstick_stats){.pokes = atomic_load(&signals_sent), .looks = atomic_load(&task_looks)};
 	if (!engine)
 		return 0;
-	if (is_of_parent(engine))
+	if (engine_is_parents(engine))
 		return -EOWNERDEAD;
 	struct offload_report found;
 	offload_look(engine->offload, &found);

@@ -89,6 +89,11 @@ struct op {
 _Static_assert(sizeof(struct op) <= 192, "an idle operation takes three cache lines");
 _Static_assert(offsetof(struct op, link) == 64 && offsetof(struct op, offset) == 128, "and its parts one each");
 
+static inline struct op *op_of(struct wheel_link *link)
+{
+	return (struct op *)(void *)((char *)link - offsetof(struct op, link));
+}
+
 /* A new one with `references`; its fields are zero. NULL: no memory. `cache` is the calling worker's, or NULL. */
 struct op_cache {
 	struct op *first;

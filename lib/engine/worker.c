@@ -1,12 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The worker's rounds: notes, deadlines, wait. An operation's course:
- *
- *     OP_NEW -> OP_STARTED ----------------------> OP_ENDED      it has come to something by itself
- *        |          `-> OP_CUT (reason) ---------->   |          token, deadline, op_cancel: it comes to what it had moved, or to the reason
- *        `------------------------------------------->|          cut before it was begun, or nothing to begin
- *
- * Only this thread moves an operation, so there are no races between those arrows: what others want is in op->notes.
+ * The worker's thread: notes, rounds, sleep. What becomes of each operation is course.c.
  */
 #include "engine/worker.h"
 
@@ -18,19 +12,10 @@
 #include <sys/prctl.h>
 
 #include "base/lock.h"
+#include "engine/course.h"
 #include "engine/engine.h"
 #include "engine/linger.h"
 #include "engine/offload.h"
-#include "engine/vector.h"
-
-/* How long a call on a thread may take to come out after it was cut, before it is left behind. */
-static const unstick_time GRACE = 2 * TIME_NS_PER_MS;
-
-/* A cut that came to nothing, because the operation was just between two places, is tried again after this time. */
-static const unstick_time CUT_AGAIN = 1 * TIME_NS_PER_MS;
-
-/* Results of the kernel that only mean "interrupted": ERESTARTSYS ... ERESTART_RESTARTBLOCK, include/linux/errno.h. */
-enum { KERNEL_RESTART_FIRST = -516, KERNEL_RESTART_LAST = -512 };
 
 /* So many are given to the kernel together: what is ready at once is carried out there and then, and the first should not have to wait for the
  * thousandth before its end is told. */
@@ -54,270 +39,6 @@ void worker_posters_leave(void)
 void worker_after_fork(void)
 {
 	atomic_store(&posters, 0);
-}
-
-static void count(_Atomic uint64_t *counter)
-{
-	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
-}
-
-static unstick_time now_of(struct worker *worker)
-{
-	if (!worker->now)
-		worker->now = unstick_now();
-	return worker->now;
-}
-
-/* ---- the end of an operation */
-
-static void release(struct worker *worker, struct op *op)
-{
-	if (wheel_holds(&op->link))
-		wheel_remove(&worker->wheel, &op->link);
-	if (op->watch)
-		unstick_watch_free(op->watch); /* after it no note of the token comes */
-	if (op->way == WAY_THREAD)
-		offload_call_free(op->call);
-	else
-		vector_free(op);
-	op_clear_cold(op);
-}
-
-/* Also gives back the engine's reference. */
-static void finish(struct worker *worker, struct op *op, long result)
-{
-	release(worker, op);
-	worker->live--;
-	count(&worker->counts.completed);
-	if (op->phase == OP_CUT && result == op->reason)
-		count(result == -ETIMEDOUT ? &worker->counts.expiries : &worker->counts.cancels);
-	op->phase = OP_ENDED;
-	if (op->done) {
-		op_set_result(op, result);
-		op->done(op_handle(op), result, op->arg);
-		op_set_done(op);
-	} else {
-		op_set_result_and_done(op, result);
-	}
-	op_drop(&worker->cache, op);
-}
-
-/* Without having been begun. */
-static void refuse(struct worker *worker, struct op *op, int reason)
-{
-	op->phase = OP_CUT;
-	op->reason = reason;
-	finish(worker, op, reason);
-}
-
-/* ---- begin, cut, expire */
-
-static void cut(struct worker *worker, struct op *op, int reason);
-
-static void start_call(struct worker *worker, struct op *op, int reason)
-{
-	int error = offload_submit(worker->offload, op->call);
-	if (error && op->opcode == UNSTICK_OP_CLOSE) /* is always carried out */
-		finish(worker, op, offload_call_make(op->call));
-	else if (error)
-		finish(worker, op, error);
-	else if (reason)
-		cut(worker, op, reason);
-}
-
-static unstick_time first_moment(const struct op *op)
-{
-	return op->way == WAY_WHEEL ? time_min(op->deadline, op->offset) : op->deadline;
-}
-
-/* A close is carried out whatever has come before it, so it has a reason to be cut when it is begun. */
-static void start(struct worker *worker, struct op *op, int reason)
-{
-	op->reason = 0;
-	op->phase = OP_STARTED;
-	wheel_insert(&worker->wheel, &op->link, first_moment(op));
-	if (op->way == WAY_NETWORK)
-		worker->back_end->start(worker, op);
-	else if (op->way == WAY_THREAD)
-		start_call(worker, op, reason);
-}
-
-/* Why it is not to be begun, or 0. */
-static int find_reason(struct worker *worker, const struct op *op)
-{
-	if (worker->cut_all)
-		return -ECANCELED;
-	if (op->reason)
-		return op->reason;
-	bool too_late = op->deadline != UNSTICK_NEVER && op->deadline <= now_of(worker);
-	return too_late && !(op->way == WAY_WHEEL && op->offset <= op->deadline) ? -ETIMEDOUT : 0;
-}
-
-static void begin(struct worker *worker, struct op *op)
-{
-	worker->live++;
-	count(&worker->counts.begun);
-	int reason = op->way == WAY_NONE ? 0 : find_reason(worker, op);
-	if (op->way == WAY_NONE)
-		finish(worker, op, op->result);
-	else if (op->way == WAY_WHEEL && !reason && op->offset <= now_of(worker))
-		finish(worker, op, 0);
-	else if (reason && op->opcode != UNSTICK_OP_CLOSE)
-		refuse(worker, op, reason);
-	else
-		start(worker, op, reason);
-}
-
-/* The grace of a call that was cut is over. One that cannot be left has memory of the caller's, but a signal ends it. */
-static void leave_call(struct worker *worker, struct op *op)
-{
-	if (!offload_leave(worker->offload, op->call)) {
-		wheel_insert(&worker->wheel, &op->link, UNSTICK_NEVER);
-		return;
-	}
-	worker->has_left = true;
-	op->call = NULL; /* the offload's */
-	finish(worker, op, op->reason);
-}
-
-static void cut_call(struct worker *worker, struct op *op)
-{
-	bool waits = op->call->ends_by_signal;
-	if (offload_cut(worker->offload, op->call)) {
-		op->call = NULL;
-		finish(worker, op, op->reason);
-	} else if (waits) {
-		wheel_insert(&worker->wheel, &op->link, time_add(now_of(worker), GRACE));
-	} else {
-		leave_call(worker, op);
-	}
-}
-
-static void cut_in_back_end(struct worker *worker, struct op *op)
-{
-	wheel_insert(&worker->wheel, &op->link, UNSTICK_NEVER);
-	worker->back_end->cut(worker, op);
-}
-
-void worker_cut_failed(struct worker *worker, struct op *op)
-{
-	if (op->phase != OP_CUT || op->way != WAY_NETWORK)
-		return;
-	wheel_remove(&worker->wheel, &op->link);
-	wheel_insert(&worker->wheel, &op->link, time_add(now_of(worker), CUT_AGAIN));
-}
-
-static void cut(struct worker *worker, struct op *op, int reason)
-{
-	if (op->phase == OP_NEW)
-		op->reason = reason; /* its token fired before it was posted: begin() will see it */
-	if (op->phase != OP_STARTED)
-		return;
-	op->phase = OP_CUT;
-	op->reason = reason;
-	if (wheel_holds(&op->link))
-		wheel_remove(&worker->wheel, &op->link);
-	if (op->way == WAY_WHEEL) {
-		finish(worker, op, reason);
-	} else if (op->way == WAY_THREAD) {
-		cut_call(worker, op);
-	} else {
-		cut_in_back_end(worker, op);
-	}
-}
-
-static void expire(struct worker *worker, struct op *op)
-{
-	if (op->phase == OP_CUT && op->way == WAY_THREAD)
-		leave_call(worker, op);
-	else if (op->phase == OP_CUT)
-		cut_in_back_end(worker, op);
-	else if (op->way == WAY_WHEEL && op->offset <= op->deadline)
-		finish(worker, op, 0);
-	else
-		cut(worker, op, -ETIMEDOUT);
-}
-
-static struct op *op_of(struct wheel_link *link)
-{
-	return (struct op *)(void *)((char *)link - offsetof(struct op, link));
-}
-
-static void expire_all(struct worker *worker)
-{
-	struct wheel_link *link;
-	if (wheel_next(&worker->wheel) == UNSTICK_NEVER)
-		return;
-	while ((link = wheel_expired(&worker->wheel, now_of(worker))))
-		expire(worker, op_of(link));
-}
-
-static void cut_all(struct worker *worker)
-{
-	worker->cut_all = true;
-	for (struct wheel_link *link = wheel_take_all(&worker->wheel), *next; link; link = next) {
-		next = link->next;
-		link->next = NULL;
-		struct op *op = op_of(link);
-		if (op->phase == OP_CUT)
-			wheel_insert(&worker->wheel, link, link->when);
-		else
-			cut(worker, op, -ECANCELED);
-	}
-}
-
-/* ---- what an operation came to */
-
-/* A part of what a blocking call would have moved. */
-static bool goes_on(const struct op *op, long result)
-{
-	bool moves_all = op->opcode == UNSTICK_OP_WRITE || op->opcode == UNSTICK_OP_SEND || op->opcode == UNSTICK_OP_WRITEV ||
-	                 op->opcode == UNSTICK_OP_SENDMSG;
-	return moves_all && op->way == WAY_NETWORK && op->phase == OP_STARTED && result > 0 && !(op->op_flags & MSG_DONTWAIT) &&
-	       (size_t)result < vector_left(op);
-}
-
-/* The result counts what was moved before this part, and every sign of a cut is given the reason of the cut. */
-static long final_result(const struct op *op, long result)
-{
-	if (result < 0 && op->moved)
-		return (long)op->moved;
-	if (result >= 0)
-		return (long)op->moved + result;
-	bool by_us = op->phase == OP_CUT && (result == -EINTR || result == -ECANCELED || result == -ETIMEDOUT);
-	return by_us ? op->reason : result;
-}
-
-void worker_returned(struct worker *worker, struct op *op, long result)
-{
-	if (result >= KERNEL_RESTART_FIRST && result <= KERNEL_RESTART_LAST)
-		result = -EINTR;
-	if (result == -EINTR && op->phase == OP_STARTED) { /* a freezer's or a tracer's doing, no answer */
-		worker->back_end->start(worker, op);
-	} else if (goes_on(op, result) && vector_advance(op, (size_t)result)) {
-		worker->back_end->start(worker, op);
-	} else {
-		finish(worker, op, final_result(op, result));
-	}
-}
-
-static void call_returned(struct worker *worker, struct op *op)
-{
-	finish(worker, op, final_result(op, op->call->result));
-}
-
-void worker_pass_to_thread(struct worker *worker, struct op *op)
-{
-	if (!op->moved)
-		vector_free(op);
-	struct offload_call *call = op->moved ? NULL : offload_call_new(op, NULL);
-	if (!call) { /* a part has gone already: that is the result */
-		finish(worker, op, final_result(op, -ENOMEM));
-		return;
-	}
-	op->way = WAY_THREAD;
-	op->call = call;
-	start_call(worker, op, 0);
 }
 
 /* ---- notes */
@@ -366,13 +87,13 @@ static void take_notes_of(struct worker *worker, struct op *op)
 	if (notes & NOTE_SUBMIT) {
 		if (!op->reason)
 			op->reason = reason; /* cancelled before it was begun: nothing is done */
-		begin(worker, op);
+		course_begin(worker, op);
 		return; /* with it goes the engine's reference */
 	}
 	if ((notes & NOTE_RETURNED) && op->phase != OP_ENDED)
-		call_returned(worker, op);
+		course_call_returned(worker, op);
 	if (reason)
-		cut(worker, op, reason);
+		course_cut(worker, op, reason);
 	op_drop(&worker->cache, op);
 }
 
@@ -410,7 +131,7 @@ static void take_local(struct worker *worker)
 	worker->local_first = worker->local_last = NULL;
 	for (; op; op = next) {
 		next = op->link.prev ? op_of(op->link.prev) : NULL;
-		begin(worker, op);
+		course_begin(worker, op);
 	}
 }
 
@@ -471,9 +192,9 @@ static void run(struct worker *worker)
 		worker->now = 0;
 		take_inbox(worker);
 		take_local(worker);
-		expire_all(worker);
+		course_expire(worker);
 		if (atomic_load_explicit(&worker->closing, memory_order_acquire) && !worker->cut_all)
-			cut_all(worker);
+			course_cut_all(worker);
 		if (worker->has_left)
 			worker->has_left = !offload_tend(worker->offload);
 		if (has_ended(worker))

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Submitting: checked, given to the worker of its fd, so that what is submitted for one fd is begun in order; and cancelling.
+ * Intake against close (memory-model.md, L2): a submitter counts itself, then loads `closing`; close stores `closing`, then waits for the count to be
+ * zero; all seq_cst. So no operation comes to a worker that has ended.
+ */
+#include <errno.h>
+#include <limits.h>
+
+#include "engine/offload.h"
+#include "engine/registry.h"
+#include "engine/request.h"
+#include "engine/worker.h"
+
+/* The only worker of an engine gives to itself, and does not end before it has taken it: it need not be counted. */
+static bool is_counted(const struct unstick_engine *engine)
+{
+	return engine->worker_count > 1 || worker_current != engine->workers;
+}
+
+static int enter_intake(struct unstick_engine *engine)
+{
+	if (engine_is_parents(engine))
+		return engine_refuse_child(engine, "submit");
+	bool counted = is_counted(engine);
+	if (counted)
+		atomic_fetch_add(&engine->submitters, 1);
+	if (!atomic_load(&engine->closing))
+		return 0;
+	if (counted)
+		atomic_fetch_sub(&engine->submitters, 1);
+	engine_tell_once(engine, TOLD_CLOSING, "submit",
+	                 "the engine is being closed, it takes no more: submit before unstick_engine_close()");
+	return -ESHUTDOWN;
+}
+
+static void leave_intake(struct unstick_engine *engine)
+{
+	if (is_counted(engine))
+		atomic_fetch_sub_explicit(&engine->submitters, 1, memory_order_release);
+}
+
+/* A worker that submits for no fd keeps it. */
+static struct worker *worker_for(struct unstick_engine *engine, int fd)
+{
+	struct worker *self = worker_current;
+	if (engine->worker_count == 1)
+		return engine->workers;
+	if (fd >= 0)
+		return &engine->workers[(unsigned)fd % engine->worker_count];
+	bool is_own = self >= engine->workers && self < engine->workers + engine->worker_count;
+	return is_own ? self : engine->workers;
+}
+
+static void on_token(void *arg, int error)
+{
+	worker_post(arg, error == -ETIMEDOUT ? NOTE_EXPIRE : NOTE_CANCEL);
+}
+
+static void discard(struct op *op, bool has_handle)
+{
+	if (op->way == WAY_THREAD)
+		offload_call_free(op->call);
+	op_clear_cold(op);
+	if (has_handle)
+		op_drop(NULL, op);
+	op_drop(NULL, op);
+}
+
+/* A new operation with a reference of the engine's and perhaps one of the caller's; its token is looked at by make_watch(). */
+static int make(struct unstick_engine *engine, const struct unstick_request *request, bool has_handle, struct op **ret)
+{
+	int error = request_check(request, has_handle);
+	if (error)
+		return error;
+	struct worker *worker = worker_for(engine, request->fd);
+	struct op *op = op_new(worker_current == worker ? &worker->cache : NULL, has_handle ? 2 : 1);
+	if (!op)
+		return -ENOMEM;
+	op->worker = worker;
+	op->fork_epoch = (uint8_t)registry_epoch();
+	op->has_handle = has_handle;
+	error = request_fill(op, request, engine->offload);
+	if (error == -EAGAIN)
+		engine_tell_once(
+		        engine, TOLD_ORPHANS, "submit",
+		        "as many operations are left behind as options.orphans allows, so none that needs a thread is taken: see "
+		        "to the file system that hangs");
+	if (error) {
+		discard(op, has_handle);
+		return error;
+	}
+	*ret = op;
+	return 0;
+}
+
+/* The watch may be called before the operation is posted; the worker then remembers the reason. */
+static int make_watch(struct op *op, struct unstick_token *token)
+{
+	op->reason = unstick_token_error(token);
+	return op->reason ? 0 : unstick_token_watch(token, &op->watch, on_token, op);
+}
+
+static void give(struct op *op)
+{
+	if (worker_current == op->worker) {
+		worker_take(op->worker, op);
+		return;
+	}
+	worker_post(op, NOTE_SUBMIT);
+}
+
+static int submit(struct unstick_engine *engine, const struct unstick_request *request, struct unstick_op **ret)
+{
+	struct op *op;
+	int error = make(engine, request, ret, &op);
+	if (error)
+		return error;
+	if (request->token && (error = make_watch(op, request->token))) {
+		if (error == -EAGAIN)
+			engine_tell_once(
+			        engine, TOLD_NO_MONITOR, "submit",
+			        "the background thread, which tokens need, could not be started: see RLIMIT_NPROC, pids.max");
+		discard(op, ret);
+		return error;
+	}
+	if (ret)
+		*ret = op_handle(op);
+	give(op);
+	return 0;
+}
+
+int unstick_engine_submit(struct unstick_engine *engine, const struct unstick_request *request, struct unstick_op **ret)
+{
+	if (!engine || !request)
+		return engine_refuse_null("submit", engine ? "request" : "engine");
+	int error = enter_intake(engine);
+	if (error)
+		return error;
+	error = submit(engine, request, ret);
+	leave_intake(engine);
+	return error;
+}
+
+/* Operations for one worker, linked as its inbox is: the last one first. */
+struct batch {
+	struct worker *worker;
+	struct op *first, *last;
+};
+
+static void flush(struct batch *batch)
+{
+	if (batch->first)
+		worker_post_many(batch->worker, batch->first, batch->last);
+	batch->first = batch->last = NULL;
+}
+
+static void add(struct batch *batch, struct op *op)
+{
+	if (batch->worker != op->worker)
+		flush(batch);
+	batch->worker = op->worker;
+	atomic_store_explicit(&op->notes, NOTE_SUBMIT, memory_order_relaxed);
+	atomic_store_explicit(&op->next, batch->first, memory_order_relaxed);
+	batch->last = batch->last ? batch->last : op;
+	batch->first = op;
+}
+
+static int submit_to(struct batch *batch, struct unstick_engine *engine, const struct unstick_request *request,
+                     struct unstick_op **ret)
+{
+	struct op *op;
+	if (request->token || worker_current) {
+		flush(batch); /* keeps the order */
+		return submit(engine, request, ret);
+	}
+	int error = make(engine, request, ret, &op);
+	if (error)
+		return error;
+	if (ret)
+		*ret = op_handle(op);
+	add(batch, op);
+	return 0;
+}
+
+int unstick_engine_submit_many(struct unstick_engine *engine, const struct unstick_request *requests, unsigned count,
+                               struct unstick_op **ret)
+{
+	if (!engine || !requests)
+		return engine_refuse_null("submit_many", engine ? "requests" : "engine");
+	if (count > INT_MAX)
+		return -EINVAL;
+	int error = enter_intake(engine);
+	if (error)
+		return error;
+	struct batch batch = {0};
+	unsigned begun = 0;
+	while (begun < count && !(error = submit_to(&batch, engine, &requests[begun], ret ? &ret[begun] : NULL)))
+		begun++;
+	flush(&batch);
+	leave_intake(engine);
+	return begun ? (int)begun : error;
+}
+
+int unstick_op_cancel(struct unstick_op *handle)
+{
+	struct op *op = op_from_handle(handle);
+	if (!op)
+		return handle ? 0 : -EINVAL;
+	worker_posters_enter(); /* before the look: engine_free() waits for those who found that it has not ended */
+	bool done = atomic_load(&op->word) & WORD_RESULT;
+	bool of_parent = !done && engine_is_of_parent(op);
+	if (!done && !of_parent)
+		worker_post(op, NOTE_CANCEL);
+	worker_posters_leave();
+	op_drop(NULL, op);
+	return of_parent ? -EOWNERDEAD : 0;
+}
