@@ -72,7 +72,7 @@ struct unstick_options {
 	unsigned flags; /* UNSTICK_KEEP_PROC_FD, ... */
 	int signal;     /* 0: chosen as unstick_signals(7) says; else this one */
 	/* Called with one line without newline when something happens that an operator should know. May be called on the library's
-	 * own thread, never in a signal handler; it must not call the library. NULL: silence. */
+	 * own threads, never in a signal handler; it must not call the library. NULL: silence. */
 	void (*log)(void *arg, const char *message);
 	void *log_arg;
 };

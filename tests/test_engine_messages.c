@@ -76,6 +76,9 @@ static struct unstick_buffer *buffer;
 
 #define REQUEST(...) .request = {.size = sizeof(struct unstick_request), __VA_ARGS__}
 
+static struct iovec endless[2] = {{.iov_len = SIZE_MAX - 10}, {.iov_len = 20}};
+static long no_buffer[8];
+
 static const struct refused refused_requests[] = {
         {.request = {.opcode = UNSTICK_OP_RECV, .fd = 5},
          .error = -EINVAL,
@@ -98,6 +101,16 @@ static const struct refused refused_requests[] = {
          .line = "unstick: submit: readv on fd 5: UNSTICK_BUFFER: only read and write take a buffer: leave the flag out"},
         {REQUEST(.opcode = UNSTICK_OP_READ, .fd = 5, .len = 1, .flags = UNSTICK_BUFFER), .error = -EINVAL,
          .line = "unstick: submit: read on fd 5: UNSTICK_BUFFER: buf is NULL: give what unstick_buffer_new() made"},
+        {REQUEST(.opcode = UNSTICK_OP_SENDMSG, .fd = 5, .len = 1), .error = -EINVAL,
+         .line = "unstick: submit: sendmsg on fd 5: buf is NULL: give the memory that it is to work on"},
+        {REQUEST(.opcode = UNSTICK_OP_OPENAT, .fd = AT_FDCWD), .error = -EINVAL,
+         .line = "unstick: submit: openat: addr is NULL: give the path, or the address"},
+        {REQUEST(.opcode = UNSTICK_OP_WRITEV, .fd = 5, .buf = endless, .len = 2), .error = -EINVAL,
+         .line = "unstick: submit: writev on fd 5: its iovecs come to more bytes than a result can tell: make several requests of "
+                 "it"},
+        {REQUEST(.opcode = UNSTICK_OP_WRITE, .fd = 5, .buf = no_buffer, .len = 1, .flags = UNSTICK_BUFFER), .error = -EINVAL,
+         .line = "unstick: submit: write on fd 5: UNSTICK_BUFFER: buf is no buffer: give what unstick_buffer_new() made, not its "
+                 "data"},
         {REQUEST(.opcode = UNSTICK_OP_RECV, .fd = 5, .flags = UNSTICK_ISOLATE), .error = -EOPNOTSUPP,
          .line = "unstick: submit: recv on fd 5: UNSTICK_ISOLATE: there is no helper process in this version: leave the flag out"},
         {REQUEST(.opcode = UNSTICK_OP_OPENAT, .fd = AT_FDCWD, .addr = "/", .flags = UNSTICK_ISOLATE), .error = -EOPNOTSUPP,
@@ -297,9 +310,11 @@ Test(engine_messages, a_wait_for_what_has_gone_is_explained)
 	assert_silent("a proper operation");
 	unstick_engine_free(engine);
 	cr_assert_eq(unstick_op_wait(op, UNSTICK_NEVER), -ESTALE);
-	assert_told("unstick: wait: the operation has gone with its last reference: unref it after the wait, not before");
+	assert_told("unstick: wait: the operation has gone with its last reference, or was never begun: unref it after the wait, "
+	            "not before");
 	cr_assert_eq(unstick_op_wait_any(&op, 1, UNSTICK_NEVER), -ESTALE);
-	assert_told("unstick: wait: the operation has gone with its last reference: unref it after the wait, not before");
+	assert_told("unstick: wait: the operation has gone with its last reference, or was never begun: unref it after the wait, "
+	            "not before");
 	cr_assert_eq(unstick_op_cancel(op), 0);
 	cr_assert_eq(unstick_op_result(op), -ESTALE);
 	unstick_op_unref(op);
@@ -392,8 +407,8 @@ Test(engine_messages, too_many_orphans_are_told_once)
 	cr_assert_eq(unstick_engine_close(engine, 0, &left), -EBUSY);
 	char line[300], *after = lines[line_count - 1];
 	snprintf(line, sizeof line,
-	         "unstick: engine: 1 operation(s) cannot be ended; the oldest: openat of %s (fd -100) in thread %d, for ", path,
-	         (int)left.tid);
+	         "unstick: engine: close: 1 operation(s) have not ended; the oldest: openat of %s (fd -100) in thread %d, for ",
+	         path, (int)left.tid);
 	cr_assert_eq(strncmp(after, line, strlen(line)), 0, "%s", after);
 	close(open(path, O_WRONLY));
 	cr_assert_eq(unstick_engine_close(engine, UNSTICK_NEVER, NULL), 0);

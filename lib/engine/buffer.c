@@ -4,8 +4,11 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+enum { MAGIC = 0x62756673 };
+
 struct unstick_buffer {
 	_Atomic unsigned refs;
+	unsigned magic;
 	size_t size;
 	_Alignas(max_align_t) char data[];
 };
@@ -18,6 +21,7 @@ int unstick_buffer_new(struct unstick_buffer **ret, size_t size)
 	if (!buffer)
 		return -ENOMEM;
 	atomic_init(&buffer->refs, 1);
+	buffer->magic = MAGIC;
 	buffer->size = size;
 	*ret = buffer;
 	return 0;
@@ -26,6 +30,11 @@ int unstick_buffer_new(struct unstick_buffer **ret, size_t size)
 void *unstick_buffer_data(struct unstick_buffer *buffer)
 {
 	return buffer ? buffer->data : NULL;
+}
+
+bool buffer_is_one(const struct unstick_buffer *buffer)
+{
+	return buffer->magic == MAGIC;
 }
 
 size_t buffer_size(const struct unstick_buffer *buffer)

@@ -256,12 +256,14 @@ static int report(struct unstick_engine *engine, struct unstick_left *left)
 	struct offload_report found;
 	offload_look(engine->offload, &found);
 	unsigned live = (unsigned)count_live(engine);
-	if (!found.orphans)
-		text_copy(found.oldest.what, sizeof found.oldest.what, "operations that are being cancelled");
 	found.oldest.count += live;
+	if (!found.orphans)
+		text_copy(found.oldest.what, sizeof found.oldest.what,
+		          live ? "an operation that is being cancelled, or whose callback has not returned"
+		               : "a worker that is about to end: wait a little longer");
 	if (left)
 		*left = found.oldest;
-	log_line("unstick: engine: %u operation(s) cannot be ended; the oldest: %s", found.oldest.count, found.oldest.what);
+	log_line("unstick: engine: close: %u operation(s) have not ended; the oldest: %s", found.oldest.count, found.oldest.what);
 	return -EBUSY;
 }
 

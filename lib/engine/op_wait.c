@@ -140,7 +140,9 @@ static int tell(int error)
 		         "or "
 		         "wait in another thread");
 	if (error == -ESTALE)
-		log_line("unstick: wait: the operation has gone with its last reference: unref it after the wait, not before");
+		log_line("unstick: wait: the operation has gone with its last reference, or was never begun: unref it after the "
+		         "wait, not "
+		         "before");
 	return error;
 }
 

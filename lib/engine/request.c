@@ -96,6 +96,9 @@ static int check_buffer(const struct unstick_request *request)
 		return refuse(request, -EINVAL, "UNSTICK_BUFFER: only read and write take a buffer: leave the flag out");
 	if (!request->buf)
 		return refuse(request, -EINVAL, "UNSTICK_BUFFER: buf is NULL: give what unstick_buffer_new() made");
+	if (!buffer_is_one(request->buf))
+		return refuse(request, -EINVAL,
+		              "UNSTICK_BUFFER: buf is no buffer: give what unstick_buffer_new() made, not its data");
 	if (request->len <= buffer_size(request->buf))
 		return 0;
 	return refuse(request, -EINVAL, "UNSTICK_BUFFER: %zu bytes, and the buffer has %zu: make a larger one, or ask for less",
