@@ -19,90 +19,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../faults/failing_malloc.h"
 #include "../faults/fault.h"
 #include "unstick.h"
-
-/* ---- the allocator. From allocator_watch() on it counts, and fails what it is told to. */
-
-static _Atomic bool watching;
-static _Atomic long calls, live, fail_at; /* fail_at: the n-th call from now; 0: none; -1: all */
-
-static void allocator_watch(long fail)
-{
-	atomic_store(&calls, 0);
-	atomic_store(&live, 0);
-	atomic_store(&fail_at, fail);
-	atomic_store(&watching, true);
-}
-
-static void allocator_rest(void)
-{
-	atomic_store(&watching, false);
-}
-
-#if !FAULT_TSAN && !FAULT_ASAN
-
-void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t count, size_t size);
-void *__libc_realloc(void *memory, size_t size);
-void *__libc_memalign(size_t alignment, size_t size);
-void __libc_free(void *memory);
-
-static bool refused(void)
-{
-	if (!atomic_load(&watching))
-		return false;
-	long n = atomic_fetch_add(&calls, 1) + 1, at = atomic_load(&fail_at);
-	if (n != at && at >= 0)
-		return false;
-	errno = ENOMEM;
-	return true;
-}
-
-static void *counted(void *memory)
-{
-	if (memory && atomic_load(&watching))
-		atomic_fetch_add(&live, 1);
-	return memory;
-}
-
-void *malloc(size_t size)
-{
-	return refused() ? NULL : counted(__libc_malloc(size));
-}
-
-void *calloc(size_t count, size_t size)
-{
-	return refused() ? NULL : counted(__libc_calloc(count, size));
-}
-
-void *realloc(void *memory, size_t size)
-{
-	if (refused())
-		return NULL;
-	void *moved = __libc_realloc(memory, size);
-	return memory ? moved : counted(moved);
-}
-
-void *aligned_alloc(size_t alignment, size_t size)
-{
-	return refused() ? NULL : counted(__libc_memalign(alignment, size));
-}
-
-void free(void *memory)
-{
-	if (memory && atomic_load(&watching))
-		atomic_fetch_sub(&live, 1);
-	__libc_free(memory);
-}
-
-#endif
-
-static void need_allocator(void)
-{
-	if (FAULT_TSAN || FAULT_ASAN)
-		fault_skip("the allocator is the sanitizer's");
-}
 
 /* ---- what an engine does. A step that fails for want of memory is over; what has begun must end, and rightly. */
 
@@ -294,10 +213,10 @@ _Noreturn static void try_with_failure(long n, bool warm)
 	WAIT_UNTIL(count_threads() <= 2); /* ours, and the library's for tokens */
 	allocator_watch(n);
 	use_engine(false);
-	bool reached = calls >= n;
+	bool reached = allocator_calls >= n;
 	WAIT_UNTIL(count_threads() <= 2);
 	allocator_rest();
-	if (warm && live > 0)
+	if (warm && allocator_live > 0)
 		_exit(4);
 	CHECK(count_fds() == fds, "%d fds more", count_fds() - fds);
 	use_engine(true); /* and with memory all is well again */
@@ -317,7 +236,7 @@ static void each_fails(bool warm)
 {
 	long n = 0, leaks = 0; /* one more thread at the same time keeps a block more, so once is no leak */
 	int status = 0;
-	need_allocator();
+	allocator_need();
 	make_objects();
 	do {
 		n += leaks == 0;
@@ -376,7 +295,7 @@ static long in_call_count(long nr)
 static void cut_without_memory(bool by_deadline)
 {
 	struct unstick_op *ops[KINDS];
-	need_allocator();
+	allocator_need();
 	make_objects();
 	CHECK(unstick_engine_new(&at.engine, NULL) == 0, "unstick_engine_new");
 	begin_each(ops, by_deadline ? unstick_after_ms(100) : 0);

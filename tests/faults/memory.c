@@ -7,105 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include "failing_malloc.h"
 #include "victim.h"
 
 static int fds[2];
-
-/* ---- the allocator. From allocator_watch() on it counts, and fails what it is told to. */
-
-static _Atomic bool watching;
-static _Atomic long calls, live, fail_at; /* fail_at: the n-th call from now; 0: none; -1: all */
-
-static void allocator_watch(long fail)
-{
-	atomic_store(&calls, 0);
-	atomic_store(&live, 0);
-	atomic_store(&fail_at, fail);
-	atomic_store(&watching, true);
-}
-
-static void allocator_rest(void)
-{
-	atomic_store(&watching, false);
-}
-
-#if !FAULT_TSAN && !FAULT_ASAN
-
-void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t count, size_t size);
-void *__libc_realloc(void *memory, size_t size);
-void *__libc_memalign(size_t alignment, size_t size);
-void __libc_free(void *memory);
-
-static bool refused(void)
-{
-	if (!atomic_load(&watching))
-		return false;
-	long n = atomic_fetch_add(&calls, 1) + 1, at = atomic_load(&fail_at);
-	if (n != at && at >= 0)
-		return false;
-	errno = ENOMEM;
-	return true;
-}
-
-static void *counted(void *memory)
-{
-	if (memory != NULL && atomic_load(&watching))
-		atomic_fetch_add(&live, 1);
-	return memory;
-}
-
-void *malloc(size_t size)
-{
-	return refused() ? NULL : counted(__libc_malloc(size));
-}
-
-void *calloc(size_t count, size_t size)
-{
-	return refused() ? NULL : counted(__libc_calloc(count, size));
-}
-
-void *realloc(void *memory, size_t size)
-{
-	if (refused())
-		return NULL;
-	void *moved = __libc_realloc(memory, size);
-	return memory == NULL ? counted(moved) : moved;
-}
-
-void *aligned_alloc(size_t alignment, size_t size)
-{
-	return refused() ? NULL : counted(__libc_memalign(alignment, size));
-}
-
-int posix_memalign(void **memory, size_t alignment, size_t size)
-{
-	void *made = refused() ? NULL : counted(__libc_memalign(alignment, size));
-	if (made == NULL)
-		return ENOMEM;
-	*memory = made;
-	return 0;
-}
-
-void free(void *memory)
-{
-	if (memory != NULL && atomic_load(&watching))
-		atomic_fetch_sub(&live, 1);
-	__libc_free(memory);
-}
-
-static void need_allocator(void)
-{
-}
-
-#else
-
-static void need_allocator(void)
-{
-	fault_skip("the allocator is the sanitizer's");
-}
-
-#endif
 
 /* ---- the n-th allocation fails */
 
@@ -120,14 +25,15 @@ static bool monitor_runs; /* else one block of the C library for that thread may
 static void expect_error(const char *step, int error, long live_before)
 {
 	CHECK(error == -ENOMEM || error == -EAGAIN, "%s: %d", step, error);
-	CHECK(live == live_before || (!monitor_runs && live == live_before + 1), "%s: %ld blocks leaked", step, live - live_before);
+	CHECK(allocator_live == live_before || (!monitor_runs && allocator_live == live_before + 1), "%s: %ld blocks leaked", step,
+	      allocator_live - live_before);
 }
 
 static void use_scope(struct unstick_token *token)
 {
 	struct unstick_scope scope;
 	struct pollfd nothing = {.fd = -1};
-	long before = live;
+	long before = allocator_live;
 	int error = unstick_scope_begin(&scope, token, unstick_after_ms(5));
 	if (error != 0) {
 		expect_error("unstick_scope_begin", error, before);
@@ -146,23 +52,23 @@ static void use_all(pid_t other_tid)
 	struct unstick_watch *watch = NULL;
 	struct unstick_thread *thread = NULL;
 	_Atomic int fired = 0;
-	long before = live;
+	long before = allocator_live;
 	int error = unstick_token_new(&token, NULL);
 	if (error != 0) {
 		expect_error("unstick_token_new", error, before);
 		token = NULL;
 	} else {
-		before = live;
+		before = allocator_live;
 		error = unstick_token_set_deadline(token, unstick_after_ms(3600000));
 		if (error != 0)
 			expect_error("unstick_token_set_deadline", error, before);
-		before = live;
+		before = allocator_live;
 		error = unstick_token_watch(token, &watch, on_fire, &fired);
 		if (error != 0)
 			expect_error("unstick_token_watch", error, before);
 	}
 	use_scope(token);
-	before = live;
+	before = allocator_live;
 	error = unstick_thread_find(&thread, other_tid);
 	if (error != 0)
 		expect_error("unstick_thread_find", error, before);
@@ -188,7 +94,7 @@ _Noreturn static void try_with_failure(long n, bool monitor)
 	monitor_runs = monitor;
 	allocator_watch(n);
 	use_all(other.tid);
-	bool reached = calls >= n;
+	bool reached = allocator_calls >= n;
 	allocator_rest();
 	use_all(other.tid); /* and with memory all is well again */
 	_exit(reached ? 2 : 3);
@@ -198,7 +104,7 @@ static void each_fails(bool monitor)
 {
 	long n = 0;
 	int status = 0;
-	need_allocator();
+	allocator_need();
 	make_pipe(fds);
 	do {
 		n++;
@@ -232,7 +138,7 @@ static void cancel_allocates_nothing(void)
 	struct unstick_token *parent = make_token();
 	struct unstick_outcome outcome;
 	char line[400];
-	need_allocator();
+	allocator_need();
 	make_pipe(fds);
 	for (int i = 0; i < 4; i++) {
 		victims[i].fd = fds[0];
@@ -249,7 +155,7 @@ static void cancel_allocates_nothing(void)
 		outcome = victim_outcome(&victims[i]);
 		unstick_outcome_print(&outcome, line, sizeof(line));
 	}
-	long made = calls;
+	long made = allocator_calls;
 	allocator_rest();
 	CHECK(made == 0, "%ld allocations", made);
 	for (int i = 0; i < 4; i++) {
@@ -263,14 +169,14 @@ static void cancel_allocates_nothing(void)
 static void second_look_allocates_nothing(void)
 {
 	struct victim victim = {.call = foreign_epoll_again, .token = make_token(), .after = linger};
-	need_allocator();
+	allocator_need();
 	make_pipe(fds);
 	victim.fd = fds[0];
 	victim.deadline = unstick_after_ms(50);
 	victim_block(&victim, SYS_epoll_wait);
 	allocator_watch(-1);
 	WAIT_UNTIL(victim.end != 0);
-	long made = calls;
+	long made = allocator_calls;
 	allocator_rest();
 	CHECK(made == 0, "%ld allocations", made);
 	victim_let_go(&victim);
@@ -283,7 +189,7 @@ static void interrupt_allocates_nothing(void)
 	struct unstick_thread *thread;
 	struct unstick_outcome outcome;
 	struct unstick_report report;
-	need_allocator();
+	allocator_need();
 	make_pipe(fds);
 	victim.fd = fds[0];
 	victim_block(&victim, SYS_read);
@@ -293,7 +199,7 @@ static void interrupt_allocates_nothing(void)
 	CHECK(unstick_look(0, victim.tid, &report) == 0 && report.freeable == 1, "unstick_look");
 	CHECK(unstick_thread_interrupt(thread, UNSTICK_NEVER, &outcome) == 0 && outcome.kind == UNSTICK_WOKEN,
 	      "unstick_thread_interrupt");
-	long made = calls;
+	long made = allocator_calls;
 	allocator_rest();
 	CHECK(made == 0, "%ld allocations", made);
 	victim_let_go(&victim);
@@ -320,14 +226,14 @@ static void cycle(void)
 
 static void nothing_grows(void)
 {
-	need_allocator();
+	allocator_need();
 	make_pipe(fds);
 	for (int i = 0; i < 100; i++)
 		cycle();
 	allocator_watch(0);
 	for (int i = 0; i < 500; i++)
 		cycle();
-	long left = live;
+	long left = allocator_live;
 	allocator_rest();
 	CHECK(left == 0, "%ld blocks more after 500 threads with scopes", left);
 }
