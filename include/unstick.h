@@ -112,16 +112,17 @@ UNSTICK_MUST_USE int unstick_token_set_deadline(struct unstick_token *token, uns
 /* 0 while not fired, then -ECANCELED or -ETIMEDOUT for ever. Looks at the parents too. AS-safe. NULL: -EINVAL. */
 int unstick_token_error(const struct unstick_token *token);
 
-/* Waits until the token has fired (not before) and every scope on it, or below it, has ended. 0; -ETIMEDOUT at `until`; -ECANCELED or -ETIMEDOUT
- * when a scope of the calling thread cuts the wait short; -EDEADLK when such a scope is the calling thread's own. */
+/* Waits until the token has fired (not before) and every scope on it, or below it, has ended. 0; -ETIMEDOUT at `until`;
+ * -ECANCELED or -ETIMEDOUT when a scope of the calling thread cuts the wait short; -EDEADLK when such a scope is the calling
+ * thread's own. */
 UNSTICK_MUST_USE int unstick_token_wait(struct unstick_token *token, unstick_time until);
 
 /* An eventfd that becomes readable once the token fires, for poll loops. Made on the first call; close-on-exec; owned by the token:
  * do not read, write or close it. >= 0 the fd; -EMFILE, -ENFILE, -ENOMEM. */
 UNSTICK_MUST_USE int unstick_token_fd(struct unstick_token *token);
 
-/* Calls fn(arg, error) once, soon after the token has fired (also if it has already), on the library's background thread: it must not
- * block for long. The watch keeps a reference to the token. 0; -ENOMEM, -EAGAIN. Not called in a forked child. */
+/* Calls fn(arg, error) once, soon after the token has fired (also if it has already), on the library's background thread: it
+ * must not block for long. The watch keeps a reference to the token. 0; -ENOMEM, -EAGAIN. Not called in a forked child. */
 UNSTICK_MUST_USE int unstick_token_watch(struct unstick_token *token, struct unstick_watch **ret, void (*fn)(void *arg, int error),
                                          void *arg);
 /* After it returned, fn neither runs nor will. Waits for a running fn, except when called by fn itself. Returns NULL. */
@@ -134,13 +135,14 @@ struct unstick_scope {
 	uint64_t private_[16];
 };
 
-/* `deadline` is a moment, not a span: unstick_after_ms(200), not 200000000, which is long past. Until unstick_scope_end(), each blocking call of this thread comes out when the token fires or the deadline passes: own calls at
- * once, foreign calls (any other code's) at the next look. Scopes nest; the earliest deadline and any fired token win. `token` may
- * be NULL; the caller keeps its reference while the scope is open. 0, also if it has fired already: the calls then fail.
- * -ENOMEM, -EAGAIN (no background thread), -ENOSYS (no signal to use), -EOVERFLOW (more than 16 scopes open): the scope is inert,
- * calls in it just run, unstick_scope_end() returns the same error.
- * A scope left by return, longjmp(), exception or pthread_exit() without an end is dropped as soon as the library sees that its frame is
- * gone: at the next begin or cut further up the stack, or once its memory has been used for something else. Better end it. */
+/* `deadline` is a moment, not a span: unstick_after_ms(200), not 200000000, which is long past. Until unstick_scope_end(),
+ * each blocking call of this thread comes out when the token fires or the deadline passes: own calls at once, foreign calls
+ * (any other code's) at the next look. Scopes nest; the earliest deadline and any fired token win. `token` may be NULL; the
+ * caller keeps its reference while the scope is open. 0, also if it has fired already: the calls then fail. -ENOMEM, -EAGAIN
+ * (no background thread), -ENOSYS (no signal to use), -EOVERFLOW (more than 16 scopes open): the scope is inert, calls in it
+ * just run, unstick_scope_end() returns the same error. A scope left by return, longjmp(), exception or pthread_exit() without
+ * an end is dropped as soon as the library sees that its frame is gone: at the next begin or cut further up the stack, or once
+ * its memory has been used for something else. Better end it. */
 UNSTICK_MUST_USE int unstick_scope_begin(struct unstick_scope *scope, struct unstick_token *token, unstick_time deadline);
 
 /* The same for callers who look at the error at the end: unstick_scope_end() returns what begin would have. */
@@ -150,17 +152,19 @@ static inline void unstick_scope_start(struct unstick_scope *scope, struct unsti
 	(void)at_the_end;
 }
 
-/* Ends it, and what was begun inside it and not ended. -ECANCELED or -ETIMEDOUT if a call or check in it was cut short by it or by
- * one around it, else 0 (also when the time is over but nothing was cut short, and in a forked child). On a scope that has ended: the same
- * once more. Once it has returned, nothing of the scope can hit the thread. Must be called by the thread that began it; by another:
- * -EPERM. -EINVAL on a struct that was never begun. */
+/* Ends it, and what was begun inside it and not ended. -ECANCELED or -ETIMEDOUT if a call or check in it was cut short by it
+ * or by one around it, else 0 (also when the time is over but nothing was cut short, and in a forked child). On a scope that
+ * has ended: the same once more. Once it has returned, nothing of the scope can hit the thread. Must be called by the thread
+ * that began it; by another: -EPERM. -EINVAL on a struct that was never begun. */
 UNSTICK_MUST_USE int unstick_scope_end(struct unstick_scope *scope);
 
-/* Foreign calls of this number are also cut short in this scope, though the table would leave them alone. 0; -EPERM for calls that
- * must never be given an errno (futex, close, fsync, ...; unstick_syscalls(7)); -ENOSPC after 4; -EINVAL if the scope is not open. */
+/* Foreign calls of this number are also cut short in this scope, though the table would leave them alone. 0; -EPERM for calls
+ * that must never be given an errno (futex, close, fsync, ...; unstick_syscalls(7)); -ENOSPC after 4; -EINVAL if the scope is
+ * not open. */
 UNSTICK_MUST_USE int unstick_scope_allow(struct unstick_scope *scope, long nr);
 
-/* 0, or -ECANCELED or -ETIMEDOUT if a scope of this thread is fired: a checkpoint for loops that make no calls. A few nanoseconds. */
+/* 0, or -ECANCELED or -ETIMEDOUT if a scope of this thread is fired: a checkpoint for loops that make no calls. A few
+ * nanoseconds. */
 UNSTICK_MUST_USE int unstick_check(void);
 
 /* Between them no scope outside can cut this thread short, for clean-up code; scopes begun inside work. They nest. Once begin
@@ -249,8 +253,8 @@ struct unstick_report {
  * 0; -ESRCH; -ENOENT without /proc. What may not be read is unknown in the report, and `why` says so. */
 UNSTICK_MUST_USE int unstick_look(pid_t pid, pid_t tid, struct unstick_report *report);
 
-/* A new reference to the calling thread's record, made on first use; NULL when unstick_scope_begin() would fail with -ENOMEM, -EAGAIN
- * or -ENOSYS. */
+/* A new reference to the calling thread's record, made on first use; NULL when unstick_scope_begin() would fail with -ENOMEM,
+ * -EAGAIN or -ENOSYS. */
 struct unstick_thread *unstick_thread_self(void);
 /* A new reference to any thread of this process, attached to unstick or not. 0; -ESRCH; -ENOMEM. */
 UNSTICK_MUST_USE int unstick_thread_find(struct unstick_thread **ret, pid_t tid);
@@ -258,11 +262,12 @@ struct unstick_thread *unstick_thread_ref(struct unstick_thread *thread);
 struct unstick_thread *unstick_thread_unref(struct unstick_thread *thread);
 pid_t unstick_thread_tid(const struct unstick_thread *thread);
 
-/* Ends the one call that the thread is blocked in with -ECANCELED (libc code: -1 and ECANCELED), keeps at it until that has worked or
- * `until`, and tells what became of it. Not sticky: the next call runs normally (it may see one plain EINTR). Needs no scope there.
- * 0: *outcome is filled (outcome may be NULL); -EDEADLK on the calling thread itself; -EINVAL without a thread; -ENOSYS as for scopes.
- * Several calls at once on one thread take turns, and at most 8 threads are interrupted at once: -EBUSY if the turn has not come by
- * `until`. A signal that is on its way when the time is up is waited for, at most a second. */
+/* Ends the one call that the thread is blocked in with -ECANCELED (libc code: -1 and ECANCELED), keeps at it until that has
+ * worked or `until`, and tells what became of it. Not sticky: the next call runs normally (it may see one plain EINTR). Needs
+ * no scope there. 0: *outcome is filled (outcome may be NULL); -EDEADLK on the calling thread itself; -EINVAL without a
+ * thread; -ENOSYS as for scopes. Several calls at once on one thread take turns, and at most 8 threads are interrupted at
+ * once: -EBUSY if the turn has not come by `until`. A signal that is on its way when the time is up is waited for, at most a
+ * second. */
 UNSTICK_MUST_USE int unstick_thread_interrupt(struct unstick_thread *thread, unstick_time until, struct unstick_outcome *outcome);
 
 /* What the library last did to a thread because a scope of it had fired; kind UNSTICK_NONE if nothing. Always 0, or -EINVAL. */
@@ -270,12 +275,12 @@ int unstick_thread_outcome(const struct unstick_thread *thread, struct unstick_o
 
 /* ---- Own calls --------------------------------------------------------------------------------------------------------- */
 
-/* Each is the system call of that name, with its parameters and results, the error returned as -errno. In a scope it returns -ECANCELED
- * or -ETIMEDOUT, without a wait and with nothing done, once a scope of the thread has fired; what has been moved or made is always
- * reported instead. -EINTR is returned only when the kernel would have returned it without unstick: a signal handler of the program, or
- * for calls such as epoll_wait() a SIGSTOP and SIGCONT; never because of our signal.
- * Interrupted by unstick_thread_interrupt(): -ECANCELED, of which unstick_scope_end() does not tell.
- * Timeouts of the calls themselves end them as ever. All AS-safe, outside scopes exactly the bare call. */
+/* Each is the system call of that name, with its parameters and results, the error returned as -errno. In a scope it returns
+ * -ECANCELED or -ETIMEDOUT, without a wait and with nothing done, once a scope of the thread has fired; what has been moved or
+ * made is always reported instead. -EINTR is returned only when the kernel would have returned it without unstick: a signal
+ * handler of the program, or for calls such as epoll_wait() a SIGSTOP and SIGCONT; never because of our signal. Interrupted by
+ * unstick_thread_interrupt(): -ECANCELED, of which unstick_scope_end() does not tell. Timeouts of the calls themselves end
+ * them as ever. All AS-safe, outside scopes exactly the bare call. */
 UNSTICK_MUST_USE ssize_t unstick_read(int fd, void *buf, size_t n);
 UNSTICK_MUST_USE ssize_t unstick_readv(int fd, const struct iovec *iov, int count);
 UNSTICK_MUST_USE ssize_t unstick_pread(int fd, void *buf, size_t n, int64_t offset);
@@ -344,10 +349,10 @@ enum {
 	UNSTICK_BUFFER = 1u << 3,  /* buf is a struct unstick_buffer *, used in place of a copy */
 };
 
-/* One operation. A field left zero means "none". Made with UNSTICK_RECV(fd, buf, n) and its like. What it points to stays the caller's
- * and must be left alone until the operation has ended. An operation has the result of the own call of its name, with a blocking fd: it
- * waits on an fd with O_NONBLOCK too, and write, writev, send and sendmsg go on until all has been moved; MSG_DONTWAIT is honoured.
- * No SIGPIPE is raised. Cut short after it moved something, it reports what it moved. */
+/* One operation. A field left zero means "none". Made with UNSTICK_RECV(fd, buf, n) and its like. What it points to stays the
+ * caller's and must be left alone until the operation has ended. An operation has the result of the own call of its name, with
+ * a blocking fd: it waits on an fd with O_NONBLOCK too, and write, writev, send and sendmsg go on until all has been moved;
+ * MSG_DONTWAIT is honoured. No SIGPIPE is raised. Cut short after it moved something, it reports what it moved. */
 struct unstick_request {
 	size_t size; /* sizeof(struct unstick_request) */
 	unsigned opcode, flags;
@@ -430,19 +435,21 @@ struct unstick_engine_options {
 	unsigned orphans;  /* file operations left behind at their deadlines, at most; then -EAGAIN; default 64 */
 };
 
-/* Starts an engine: 0; -EINVAL; -ENOMEM, -EAGAIN, -EMFILE; with UNSTICK_ENGINE_URING what io_uring was refused with (-EPERM, -ENOSYS,
- * -ENOMEM, -EOPNOTSUPP if the library was built without it). One line to the log callback says which back end and why. After fork(2) the
- * engine is the parent's: in the child every function of it gives -EOWNERDEAD, only unstick_engine_free() frees the memory. */
+/* Starts an engine: 0; -EINVAL; -ENOMEM, -EAGAIN, -EMFILE; with UNSTICK_ENGINE_URING what io_uring was refused with (-EPERM,
+ * -ENOSYS, -ENOMEM, -EOPNOTSUPP if the library was built without it). One line to the log callback says which back end and
+ * why. After fork(2) the engine is the parent's: in the child every function of it gives -EOWNERDEAD, only
+ * unstick_engine_free() frees the memory. */
 UNSTICK_MUST_USE int unstick_engine_new(struct unstick_engine **ret, const struct unstick_engine_options *options);
 
-/* Begins an operation. *ret (a reference of the caller's, stored before `done` can run) may be left out by ret = NULL if `done` is set. Never
- * waits for the fd. Leave the fd open until the operation has ended. 0; -EINVAL; -ENOMEM; -EAGAIN: too many orphans, or no background thread for
- * the token; -ESHUTDOWN: closing; -EOWNERDEAD: in a forked child. Then `done` is not called. What the own call would fail with, a bad fd for
- * example, is the operation's result. */
+/* Begins an operation. *ret (a reference of the caller's, stored before `done` can run) may be left out by ret = NULL if
+ * `done` is set. Never waits for the fd. Leave the fd open until the operation has ended. 0; -EINVAL; -ENOMEM; -EAGAIN: too
+ * many orphans, or no background thread for the token; -ESHUTDOWN: closing; -EOWNERDEAD: in a forked child. Then `done` is not
+ * called. What the own call would fail with, a bad fd for example, is the operation's result. */
 UNSTICK_MUST_USE int unstick_engine_submit(struct unstick_engine *engine, const struct unstick_request *request,
                                            struct unstick_op **ret);
 
-/* Many at once, cheaper than one by one: how many were begun, in order (ret, if not NULL, has as many); the error of the first if none. */
+/* Many at once, cheaper than one by one: how many were begun, in order (ret, if not NULL, has as many); the error of the first
+ * if none. */
 UNSTICK_MUST_USE int unstick_engine_submit_many(struct unstick_engine *engine, const struct unstick_request *requests,
                                                 unsigned count, struct unstick_op **ret);
 
@@ -457,20 +464,21 @@ struct unstick_left {
 	uint64_t reserved[8];
 };
 
-/* Takes no more operations, cancels all, waits until all have ended. 0; -EBUSY at `until`: *left (may be NULL) says what; it may be called
- * again. -EDEADLK on a worker. Operations that have a caller waiting end with -ECANCELED. */
+/* Takes no more operations, cancels all, waits until all have ended. 0; -EBUSY at `until`: *left (may be NULL) says what; it
+ * may be called again. -EDEADLK on a worker. Operations that have a caller waiting end with -ECANCELED. */
 UNSTICK_MUST_USE int unstick_engine_close(struct unstick_engine *engine, unstick_time until, struct unstick_left *left);
-/* Closes it if that was not done, without waiting for orphans, which the library keeps for ever (the log says how many). Nobody else may be using
- * the engine; handles of its operations stay good. Returns NULL; on a worker of its own it does
+/* Closes it if that was not done, without waiting for orphans, which the library keeps for ever (the log says how many).
+ * Nobody else may be using the engine; handles of its operations stay good. Returns NULL; on a worker of its own it does
  * nothing but return its argument. */
 struct unstick_engine *unstick_engine_free(struct unstick_engine *engine);
 
-/* Never waits. 0: a cancel is under way, or the operation has ended, or it was a handle of one that has gone; -EINVAL for NULL; -EOWNERDEAD
- * in a forked child. A write or send that had moved a part ends with that part, not with -ECANCELED. AS-safe. */
+/* Never waits. 0: a cancel is under way, or the operation has ended, or it was a handle of one that has gone; -EINVAL for
+ * NULL; -EOWNERDEAD in a forked child. A write or send that had moved a part ends with that part, not with -ECANCELED.
+ * AS-safe. */
 int unstick_op_cancel(struct unstick_op *op);
-/* Until it has ended and `done` has returned. 0; -ETIMEDOUT at `until`: the operation goes on; -ECANCELED or -ETIMEDOUT when a scope of the
- * calling thread cuts the wait short; -EDEADLK on the worker that would run it; -ESTALE: a handle that has gone; -EOWNERDEAD in a forked
- * child. */
+/* Until it has ended and `done` has returned. 0; -ETIMEDOUT at `until`: the operation goes on; -ECANCELED or -ETIMEDOUT when a
+ * scope of the calling thread cuts the wait short; -EDEADLK on the worker that would run it; -ESTALE: a handle that has gone;
+ * -EOWNERDEAD in a forked child. */
 UNSTICK_MUST_USE int unstick_op_wait(struct unstick_op *op, unstick_time until);
 /* Until one of them has ended: its index; until all have: 0. Errors as unstick_op_wait(); NULL elements are passed over. */
 UNSTICK_MUST_USE int unstick_op_wait_any(struct unstick_op *const *ops, unsigned count, unstick_time until);
@@ -481,8 +489,8 @@ struct unstick_op *unstick_op_ref(struct unstick_op *op);
 /* One reference less; returns NULL. The operation goes on: to end it, cancel it. AS-safe. */
 struct unstick_op *unstick_op_unref(struct unstick_op *op);
 
-/* Memory that the library keeps as long as the kernel may write to it, for file operations without a copy. After -ETIMEDOUT or -ECANCELED its
- * contents are nobody's until the last reference is gone. */
+/* Memory that the library keeps as long as the kernel may write to it, for file operations without a copy. After -ETIMEDOUT or
+ * -ECANCELED its contents are nobody's until the last reference is gone. */
 UNSTICK_MUST_USE int unstick_buffer_new(struct unstick_buffer **ret, size_t size);
 void *unstick_buffer_data(struct unstick_buffer *buffer);
 struct unstick_buffer *unstick_buffer_unref(struct unstick_buffer *buffer);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What is known of each system call: its name, its arguments, which of them is the fd, and whether a thread that is blocked in it may be
- * cut short. The table itself is syscalls.def; policy, the reports, the refusals of unstick_scope_allow() and a man page come from it.
- * What it does not do: look at a thread. A verdict with flags is only the beginning of one (wake/policy.c). Async-signal-safe.
+ * What is known of each system call: its name, its arguments, which of them is the fd, and whether a thread that is blocked in
+ * it may be cut short. The table itself is syscalls.def; policy, the reports, the refusals of unstick_scope_allow() and a man
+ * page come from it. What it does not do: look at a thread. A verdict with flags is only the beginning of one (wake/policy.c).
+ * Async-signal-safe.
  */
 #ifndef UNSTICK_BASE_CALLS_H
 #define UNSTICK_BASE_CALLS_H

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * A sequence-locked box of words: one writer at a time (the caller sees to it), readers that never wait and may be signal handlers.
- * Without fences, which TSan does not model: the words are release stores and acquire loads. A reader that got a word of a later write
- * has synchronised with that write, hence sees its odd number (or a later one) when it loads the number again, and refuses the copy.
+ * A sequence-locked box of words: one writer at a time (the caller sees to it), readers that never wait and may be signal
+ * handlers. Without fences, which TSan does not model: the words are release stores and acquire loads. A reader that got a
+ * word of a later write has synchronised with that write, hence sees its odd number (or a later one) when it loads the number
+ * again, and refuses the copy.
  */
 #ifndef UNSTICK_BASE_SEQBOX_H
 #define UNSTICK_BASE_SEQBOX_H

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Looking for a while before a sleep. To sleep and to be woken takes 5 us where the processors never idle, and was measured at 40 us and more on an idle
- * virtual machine, on both sides; a thread whose partner is about to give it something does better to look. So: after a sleep that was short
- * (200 us), the next one is put off for up to 100 us. Looks that found nothing are followed by 2, 4, ... 64 sleeps without any, so that they cost little
- * where they are in vain; who sleeps long never looks. On a single processor nobody does: the partner could not run meanwhile.
+ * Looking for a while before a sleep. To sleep and to be woken takes 5 us where the processors never idle, and was measured at
+ * 40 us and more on an idle virtual machine, on both sides; a thread whose partner is about to give it something does better
+ * to look. So: after a sleep that was short (200 us), the next one is put off for up to 100 us. Looks that found nothing are
+ * followed by 2, 4, ... 64 sleeps without any, so that they cost little where they are in vain; who sleeps long never looks.
+ * On a single processor nobody does: the partner could not run meanwhile.
  */
 #ifndef UNSTICK_ENGINE_LINGER_H
 #define UNSTICK_ENGINE_LINGER_H

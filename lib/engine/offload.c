@@ -2,8 +2,9 @@
  *
  * Threads, queues and orphans; the calls themselves are offload_call.c.
  *
- * A call's state moves by compare-and-swap, and whoever moves it owns it: QUEUED -> RUNNING by a thread, QUEUED -> LEFT and RUNNING -> LEFT by its
- * worker, RUNNING -> RETURNING by its thread. All lists are under the lock, which nobody holds over a system call that may wait.
+ * A call's state moves by compare-and-swap, and whoever moves it owns it: QUEUED -> RUNNING by a thread, QUEUED -> LEFT and
+ * RUNNING -> LEFT by its worker, RUNNING -> RETURNING by its thread. All lists are under the lock, which nobody holds over a
+ * system call that may wait.
  */
 #include "engine/offload.h"
 
@@ -50,8 +51,8 @@ int offload_new(struct offload **ret, const struct offload_limits *limits)
 	struct offload *offload = calloc(1, sizeof *offload);
 	if (!offload)
 		return -ENOMEM;
-	/* Here, not with the first thread: with other threads about it waits 10 ms for all processors (membarrier(2)), and a worker would. Without a
-	 * signal the calls are made all the same; then nothing ends them. */
+	/* Here, not with the first thread: with other threads about it waits 10 ms for all processors (membarrier(2)), and a
+	 * worker would. Without a signal the calls are made all the same; then nothing ends them. */
 	(void)signal_initialise();
 	atomic_store(&offload->refs, 1);
 	offload->orphan_limit = limits->orphans;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * The offload threads: threads that make the calls that no ring and no epoll can wait for, or that may hang: files, opens, closes, terminals. Each call is made in a
- * scope, so that one that a signal ends comes out when it is cut. One that does not, because its file system hangs, is left behind: the
- * call becomes an orphan, which owns its memory and cleans up if the kernel ever returns, and another thread takes the thread's place.
- * What it does not do: keep deadlines, call back; that is the worker's.
+ * The offload threads: threads that make the calls that no ring and no epoll can wait for, or that may hang: files, opens,
+ * closes, terminals. Each call is made in a scope, so that one that a signal ends comes out when it is cut. One that does not,
+ * because its file system hangs, is left behind: the call becomes an orphan, which owns its memory and cleans up if the kernel
+ * ever returns, and another thread takes the thread's place. What it does not do: keep deadlines, call back; that is the
+ * worker's.
  */
 #ifndef UNSTICK_ENGINE_OFFLOAD_H
 #define UNSTICK_ENGINE_OFFLOAD_H
@@ -76,8 +77,8 @@ bool offload_cut(struct offload *offload, struct offload_call *call);
 /* After calls were given up: threads in the place of theirs, if calls are queued. False: none could be
  * started; try again. */
 bool offload_tend(struct offload *offload);
-/* Gives it up: true: it is the offload's now, and nothing that the caller gave will be touched; false: it has come out, its note is on the way, or it must
- * be waited for. */
+/* Gives it up: true: it is the offload's now, and nothing that the caller gave will be touched; false: it has come out, its
+ * note is on the way, or it must be waited for. */
 bool offload_leave(struct offload *offload, struct offload_call *call);
 
 /* The call that op asks for; `request` has what op has no room for, NULL when a back end passes it on. NULL: no memory. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The calls that threads make: which system call an operation is, which memory it works on, and making it.
- * Memory: what may hang works on the call's own copies (data, path, result buffers), so that it can be left behind with them. What a signal
+ * The calls that threads make: which system call an operation is, which memory it works on, and making it. Memory: what may
+ * hang works on the call's own copies (data, path, result buffers), so that it can be left behind with them. What a signal
  * certainly ends works on the caller's memory; it cannot be left, and need not.
  */
 #include <errno.h>

@@ -2,9 +2,10 @@
  *
  * Memory, references and handles of operations; waiting for them is op_wait.c, their course course.c.
  *
- * Free operations are a lock-free stack (a tag in its head against A-B-A); a worker keeps some of its own, so that operations that begin and end
- * on one worker cost no atomic instruction. The argument for the stack: next is read from an operation that may have been taken meanwhile, which is
- * harmless, its memory stays an operation; the tag has then changed and the exchange fails.
+ * Free operations are a lock-free stack (a tag in its head against A-B-A); a worker keeps some of its own, so that operations
+ * that begin and end on one worker cost no atomic instruction. The argument for the stack: next is read from an operation that
+ * may have been taken meanwhile, which is harmless, its memory stays an operation; the tag has then changed and the exchange
+ * fails.
  */
 #include "engine/op.h"
 
@@ -152,8 +153,8 @@ static uint64_t next_generation(uint64_t life)
 	return next ? next : GENERATION_ONE;
 }
 
-/* One reference less, if it is of this generation and has any: true if it was the last. That and the generation go in one step, so that a handle that
- * should have been forgotten never revives an operation. */
+/* One reference less, if it is of this generation and has any: true if it was the last. That and the generation go in one
+ * step, so that a handle that should have been forgotten never revives an operation. */
 static bool op_drops(struct op *op, uint64_t generation)
 {
 	uint64_t life = atomic_load_explicit(&op->life, memory_order_relaxed), after;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * An operation, from submit to its end. Type-stable: its memory is recycled as an operation, never returned; the public handle is a slot number
- * and a generation, so that one whose operation has gone is recognised whatever has become of the slot.
- * Who owns what: until it is posted, the submitter owns all fields; from then on the worker does, but for `life`, `word`, `notes` and `next`, which
- * are atomic. So a cancel from any thread is a note in the inbox, and all decisions about one operation are made by one thread.
+ * An operation, from submit to its end. Type-stable: its memory is recycled as an operation, never returned; the public handle
+ * is a slot number and a generation, so that one whose operation has gone is recognised whatever has become of the slot. Who
+ * owns what: until it is posted, the submitter owns all fields; from then on the worker does, but for `life`, `word`, `notes`
+ * and `next`, which are atomic. So a cancel from any thread is a note in the inbox, and all decisions about one operation are
+ * made by one thread.
  */
 #ifndef UNSTICK_ENGINE_OP_H
 #define UNSTICK_ENGINE_OP_H
@@ -49,8 +50,9 @@ enum {
 struct worker;
 struct offload_call;
 
-/* Three cache lines: what several threads write; what the submitter writes and the worker reads; what most operations never need, which is zero
- * in a free operation and therefore need not be written, nor its line be moved to the submitter's processor. */
+/* Three cache lines: what several threads write; what the submitter writes and the worker reads; what most operations never
+ * need, which is zero in a free operation and therefore need not be written, nor its line be moved to the submitter's
+ * processor. */
 struct op {
 	_Atomic uint64_t life;  /* generation << 32 | references; a new generation when the last reference goes */
 	_Atomic uint32_t word;  /* WORD_* */

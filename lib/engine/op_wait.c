@@ -62,7 +62,8 @@ static bool is_done(struct op *op)
 	return atomic_load(&op->word) & WORD_DONE;
 }
 
-/* What the handle's operation shows without a reference to it: the generation is looked at before and after. -ESTALE; else its word. */
+/* What the handle's operation shows without a reference to it: the generation is looked at before and after. -ESTALE; else its
+ * word. */
 static int64_t peek(const struct unstick_op *handle, long *ret_result)
 {
 	uint64_t value = (uint64_t)(uintptr_t)handle;

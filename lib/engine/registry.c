@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * All engines that live, for forks: the child has their memory, not their threads. It closes their fds, because a child that kept the rings' would
- * keep their operations alive after the parent's close, and knows by a count of forks that they are not its own.
+ * All engines that live, for forks: the child has their memory, not their threads. It closes their fds, because a child that
+ * kept the rings' would keep their operations alive after the parent's close, and knows by a count of forks that they are not
+ * its own.
  */
 #include "engine/registry.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Checks a request, says in the log why it is refused, and decides how its operation is carried out. Sockets' operations are the back end's by their opcode. A read or write needs to
- * know what its fd is: the caller's hint, or one statx(), which does not wait for a file system (facts: fstat does). Nothing is kept by fd
- * number: it may be another file the next time.
+ * Checks a request, says in the log why it is refused, and decides how its operation is carried out. Sockets' operations are
+ * the back end's by their opcode. A read or write needs to know what its fd is: the caller's hint, or one statx(), which does
+ * not wait for a file system (facts: fstat does). Nothing is kept by fd number: it may be another file the next time.
  */
 #include "engine/request.h"
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * The io_uring back end: a ring a worker, which owns it for life. What start() and cut() ask for is gathered in the submission queue; one
- * io_uring_enter() submits, waits for one completion at least (waiting for more is not woken by each, see docs/design.md) and reaps.
- * An operation's user_data is its handle: an ASYNC_CANCEL that comes late finds nothing. Its result is the result of its own completion; that of
- * the cancel only says whether to try again.
- * Deadlines are the worker's wheel and the wait's timeout, not LINK_TIMEOUT, which does not end what was punted and costs 2.9 to 12 times as much.
+ * The io_uring back end: a ring a worker, which owns it for life. What start() and cut() ask for is gathered in the submission
+ * queue; one io_uring_enter() submits, waits for one completion at least (waiting for more is not woken by each, see
+ * docs/design.md) and reaps. An operation's user_data is its handle: an ASYNC_CANCEL that comes late finds nothing. Its result
+ * is the result of its own completion; that of the cancel only says whether to try again. Deadlines are the worker's wheel and
+ * the wait's timeout, not LINK_TIMEOUT, which does not end what was punted and costs 2.9 to 12 times as much.
  */
 #include <errno.h>
 #include <liburing.h>
@@ -48,8 +48,8 @@ static void make_room(struct uring *uring)
 	uring->taken = 0;
 }
 
-/* With the queue full: the kernel takes all of it. Kernels before 5.19 refuse that (EBUSY) while completions overflow: those that have been taken make
- * room for them. */
+/* With the queue full: the kernel takes all of it. Kernels before 5.19 refuse that (EBUSY) while completions overflow: those
+ * that have been taken make room for them. */
 static struct io_uring_sqe *get_sqe(struct worker *worker)
 {
 	struct io_uring *ring = &uring_of(worker)->ring;
@@ -198,8 +198,9 @@ static void prepare_transfer(struct io_uring_sqe *sqe, struct op *op)
 	}
 }
 
-/* A datagram by sendmsg() to a receiver that is named in it. Where the ring has to wait for that receiver's queue it sends an empty one in the end
- * (6.18, unix sockets: the data are taken out of the iovecs at the first try). So it does not wait; a thread does. */
+/* A datagram by sendmsg() to a receiver that is named in it. Where the ring has to wait for that receiver's queue it sends an
+ * empty one in the end (6.18, unix sockets: the data are taken out of the iovecs at the first try). So it does not wait; a
+ * thread does. */
 static bool is_addressed_datagram(const struct op *op)
 {
 	int type = SOCK_STREAM;
@@ -290,8 +291,8 @@ static void take_wake(struct worker *worker, unsigned flags)
 	watch_event_fd(uring, get_sqe(worker));
 }
 
-/* EALREADY, or ENOENT of a target that has not ended: it was on its way from a poll to an io-wq thread, say. If it does not end now, it is to be cut
- * again: seen with connect() of a unix socket, which then waited for ever. */
+/* EALREADY, or ENOENT of a target that has not ended: it was on its way from a poll to an io-wq thread, say. If it does not
+ * end now, it is to be cut again: seen with connect() of a unix socket, which then waited for ever. */
 static void take_cancel(struct worker *worker, uint64_t handle, long result)
 {
 	struct op *op = result == 0 ? NULL : op_from_handle((const struct unstick_op *)(uintptr_t)handle);
@@ -337,8 +338,8 @@ static void reap(struct worker *worker)
 	uring->taken = 0;
 }
 
-/* What it returns does not matter: interrupted, out of time, completions that overflowed, all lead to another look at the queue, the clock and
- * the inbox. */
+/* What it returns does not matter: interrupted, out of time, completions that overflowed, all lead to another look at the
+ * queue, the clock and the inbox. */
 static void enter(struct worker *worker, unstick_time until)
 {
 	struct io_uring *ring = &uring_of(worker)->ring;

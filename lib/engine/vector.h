@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What is left of a write, send, writev or sendmsg that moved only a part. The caller's iovecs are never changed: what is left is a copy, with a
- * message header for it in front.
+ * What is left of a write, send, writev or sendmsg that moved only a part. The caller's iovecs are never changed: what is left
+ * is a copy, with a message header for it in front.
  */
 #ifndef UNSTICK_ENGINE_VECTOR_H
 #define UNSTICK_ENGINE_VECTOR_H

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Level 0 has a list for each of the next 64 ticks, level 1 for each of the next 64 groups of 64 ticks, and so on. A deadline goes to the level
- * of the highest digit (base 64) in which it differs from the present tick, and to the list of that digit; when the wheel comes to a list of an
- * upper level, its deadlines are inserted anew, and land further down. A moment is rounded up to its tick, so that none expires early.
+ * Level 0 has a list for each of the next 64 ticks, level 1 for each of the next 64 groups of 64 ticks, and so on. A deadline
+ * goes to the level of the highest digit (base 64) in which it differs from the present tick, and to the list of that digit;
+ * when the wheel comes to a list of an upper level, its deadlines are inserted anew, and land further down. A moment is
+ * rounded up to its tick, so that none expires early.
  */
 #include "engine/wheel.h"
 
@@ -75,8 +76,8 @@ void wheel_emptied(struct wheel *wheel, const struct wheel_link *head)
 	wheel->map[index / WHEEL_SLOTS] &= ~((uint64_t)1 << (index % WHEEL_SLOTS));
 }
 
-/* The first tick, from the present one on, at which a list that is not empty begins; its level; UINT64_MAX: all are empty. The digits of the
- * levels above are the present ones, so that a lower level always comes first. */
+/* The first tick, from the present one on, at which a list that is not empty begins; its level; UINT64_MAX: all are empty. The
+ * digits of the levels above are the present ones, so that a lower level always comes first. */
 static uint64_t next_tick(const struct wheel *wheel, unsigned *ret_level)
 {
 	for (unsigned level = 0; level < WHEEL_LEVELS; level++) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A hierarchical timing wheel: deadlines to insert, remove and expire at a cost that does not depend on how many there are. Never early; late by
- * one tick (0.53 ms) at most, and by what the caller oversleeps. Also keeps those that never expire, so that it lists all.
- * One owner: no function may be called by two threads at once. Nothing here allocates.
+ * A hierarchical timing wheel: deadlines to insert, remove and expire at a cost that does not depend on how many there are.
+ * Never early; late by one tick (0.53 ms) at most, and by what the caller oversleeps. Also keeps those that never expire, so
+ * that it lists all. One owner: no function may be called by two threads at once. Nothing here allocates.
  */
 #ifndef UNSTICK_ENGINE_WHEEL_H
 #define UNSTICK_ENGINE_WHEEL_H
@@ -50,7 +50,8 @@ static inline bool wheel_holds(const struct wheel_link *link)
 
 /* The next one that is due at `now`, taken out of the wheel; NULL: no more. */
 struct wheel_link *wheel_expired(struct wheel *wheel, unstick_time now);
-/* When to call wheel_expired() again; at that moment there may be nothing to take yet. UNSTICK_NEVER: there is nothing that expires. */
+/* When to call wheel_expired() again; at that moment there may be nothing to take yet. UNSTICK_NEVER: there is nothing that
+ * expires. */
 unstick_time wheel_next(const struct wheel *wheel);
 /* All, taken out, linked by `next`, the last one's NULL. */
 struct wheel_link *wheel_take_all(struct wheel *wheel);

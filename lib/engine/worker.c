@@ -17,8 +17,8 @@
 #include "engine/linger.h"
 #include "engine/offload.h"
 
-/* So many are given to the kernel together: what is ready at once is carried out there and then, and the first should not have to wait for the
- * thousandth before its end is told. */
+/* So many are given to the kernel together: what is ready at once is carried out there and then, and the first should not have
+ * to wait for the thousandth before its end is told. */
 enum { AT_ONCE = 32 };
 
 _Thread_local struct worker *worker_current;
@@ -137,7 +137,8 @@ static void take_local(struct worker *worker)
 
 /* ---- rounds */
 
-/* Whoever posts: pushes (seq_cst), then loads `asleep`. We: store `asleep` (seq_cst), then load the inbox. One of us sees the other. */
+/* Whoever posts: pushes (seq_cst), then loads `asleep`. We: store `asleep` (seq_cst), then load the inbox. One of us sees the
+ * other. */
 static unstick_time bed_time(struct worker *worker)
 {
 	if (worker->local_first || atomic_load_explicit(&worker->inbox, memory_order_relaxed))

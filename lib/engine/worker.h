@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * A worker: a thread that owns operations. It takes notes from its inbox, starts and cuts operations, keeps their deadlines in its wheel, waits in its
- * back end, and calls back. All that happens to an operation between submit and end happens on this thread, in this order of events.
- * What it does not do: block in anything but its back end's wait and a callback; touch an fd itself.
+ * A worker: a thread that owns operations. It takes notes from its inbox, starts and cuts operations, keeps their deadlines in
+ * its wheel, waits in its back end, and calls back. All that happens to an operation between submit and end happens on this
+ * thread, in this order of events. What it does not do: block in anything but its back end's wait and a callback; touch an fd
+ * itself.
  */
 #ifndef UNSTICK_ENGINE_WORKER_H
 #define UNSTICK_ENGINE_WORKER_H
@@ -20,12 +21,14 @@ struct back_end {
 	const char *name;
 	/* 0 or -errno. Sets worker->state. */
 	int (*open)(struct worker *worker);
-	/* Begins op; worker_returned() sooner or later, possibly before start() returns, never while it is not in start, cut or wait. */
+	/* Begins op; worker_returned() sooner or later, possibly before start() returns, never while it is not in start, cut
+	 * or wait. */
 	void (*start)(struct worker *worker, struct op *op);
-	/* Hurries a started operation: worker_returned() soon, with what it came to, -ECANCELED if nothing. Called again after worker_cut_failed(). */
+	/* Hurries a started operation: worker_returned() soon, with what it came to, -ECANCELED if nothing. Called again after
+	 * worker_cut_failed(). */
 	void (*cut)(struct worker *worker, struct op *op);
-	/* Gives to the kernel what start() and cut() have gathered, waits until something has happened, the worker was rung, or `until` has come
-	 * (a moment in the past: does not wait), and calls worker_returned() for all that have ended. */
+	/* Gives to the kernel what start() and cut() have gathered, waits until something has happened, the worker was rung,
+	 * or `until` has come (a moment in the past: does not wait), and calls worker_returned() for all that have ended. */
 	void (*wait)(struct worker *worker, unstick_time until);
 	/* Would wait() return at once? For a moment's look before it; may be NULL. */
 	bool (*has_news)(const struct worker *worker);
@@ -82,8 +85,8 @@ void worker_finish(struct worker *worker);
 /* Then: closes its back end. */
 void worker_close(struct worker *worker);
 
-/* Around a look at whether an operation has ended, and a post to its worker if not, by threads that nothing else makes the worker wait for.
- * Async-signal-safe. */
+/* Around a look at whether an operation has ended, and a post to its worker if not, by threads that nothing else makes the
+ * worker wait for. Async-signal-safe. */
 void worker_posters_enter(void);
 void worker_posters_leave(void);
 void worker_after_fork(void);
@@ -95,7 +98,8 @@ void worker_post_many(struct worker *worker, struct op *first, struct op *last);
 /* An operation that the worker's own thread submits: begun in this round, or the next. Takes the engine's reference. */
 void worker_take(struct worker *worker, struct op *op);
 
-/* For back ends: op came to this. Kernel-internal numbers (-512...-516) count as -EINTR. A write that moved only a part is begun again. */
+/* For back ends: op came to this. Kernel-internal numbers (-512...-516) count as -EINTR. A write that moved only a part is
+ * begun again. */
 void worker_returned(struct worker *worker, struct op *op, long result);
 /* For back ends: cut() has come to nothing, and op has not ended: it is to be called again soon. */
 void worker_cut_failed(struct worker *worker, struct op *op);

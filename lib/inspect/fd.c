@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * See fd.h. statx() with AT_STATX_DONT_SYNC is answered from what the kernel has; measured to return on a FUSE mount whose daemon is
- * silent, where fstat() of the same fd does not. For fds of other processes the way leads through a link of /proc, and following that
- * may ask the file system to confirm the file: so first the link's text, then the mount, and only on a harmless one statx().
+ * See fd.h. statx() with AT_STATX_DONT_SYNC is answered from what the kernel has; measured to return on a FUSE mount whose
+ * daemon is silent, where fstat() of the same fd does not. For fds of other processes the way leads through a link of /proc,
+ * and following that may ask the file system to confirm the file: so first the link's text, then the mount, and only on a
+ * harmless one statx().
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -118,8 +119,8 @@ static bool has_mount(enum fd_kind kind)
 	return kind == FD_FILE || kind == FD_DIRECTORY || kind == FD_BLOCK;
 }
 
-/* A mount that is in no table is either one that was unmounted lazily, or the kernel's own: of memory files, namespaces and the like,
- * whose links are not paths. */
+/* A mount that is in no table is either one that was unmounted lazily, or the kernel's own: of memory files, namespaces and
+ * the like, whose links are not paths. */
 static bool may_hang(pid_t pid, int fd, uint64_t mnt_id)
 {
 	char link[LINK_SIZE];

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What an fd is, found out without waiting for what is behind it.
- * Invariant: nothing here calls fstat, statfs, stat or close on the target, or opens it: each of them hangs, beyond SIGKILL, when the
- * file lies on a FUSE mount with a silent daemon.
- * What it does not do: keep an answer. The number may stand for something else by the time that it is returned. Async-signal-safe.
+ * What an fd is, found out without waiting for what is behind it. Invariant: nothing here calls fstat, statfs, stat or close
+ * on the target, or opens it: each of them hangs, beyond SIGKILL, when the file lies on a FUSE mount with a silent daemon.
+ * What it does not do: keep an answer. The number may stand for something else by the time that it is returned.
+ * Async-signal-safe.
  */
 #ifndef UNSTICK_INSPECT_FD_H
 #define UNSTICK_INSPECT_FD_H
@@ -40,8 +40,8 @@ int fd_kind(int fd, struct fd_info *ret);
 /* An fd of any process; pid 0: this one. 0; -EBADF, also when the process has gone; -EACCES; ... */
 int fd_look_of(pid_t pid, int fd, struct fd_info *ret);
 
-/* "pipe:[123]", "socket tcp 127.0.0.1:5432 -> 127.0.0.1:51000", "eventfd", a path. As snprintf: the length that it has, 0 (and an empty
- * string) when it is not known. Reads the tables of sockets of the process: not for the way of a cancel. */
+/* "pipe:[123]", "socket tcp 127.0.0.1:5432 -> 127.0.0.1:51000", "eventfd", a path. As snprintf: the length that it has, 0 (and
+ * an empty string) when it is not known. Reads the tables of sockets of the process: not for the way of a cancel. */
 size_t fd_describe(pid_t pid, int fd, char *buf, size_t size);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See mounts.h. A line of mountinfo can be longer than any buffer here (two paths with four bytes for an odd one), so it is read by the
- * byte: "ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [TAG...] - TYPE SOURCE SUPER_OPTIONS".
+ * See mounts.h. A line of mountinfo can be longer than any buffer here (two paths with four bytes for an odd one), so it is
+ * read by the byte: "ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [TAG...] - TYPE SOURCE SUPER_OPTIONS".
  */
 #include <errno.h>
 #include <stddef.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See task.h. task_read_call() is on the way of every cancel of a foreign call, so it is one open, one read, one close and a parse by
- * hand; everything else here may take its time.
+ * See task.h. task_read_call() is on the way of every cancel of a foreign call, so it is one open, one read, one close and a
+ * parse by hand; everything else here may take its time.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -287,7 +287,8 @@ static int64_t age_ns(pid_t pid, pid_t tid)
 int64_t task_blocked_ns(pid_t pid, pid_t tid)
 {
 	int64_t its_last = last_run_ns(pid, tid);
-	/* The scheduler's clock can be read only off a thread that runs: this one. Each CPU has its own, less interrupt and stolen time. */
+	/* The scheduler's clock can be read only off a thread that runs: this one. Each CPU has its own, less interrupt and
+	 * stolen time. */
 	int64_t now = its_last < 0 ? -1 : last_run_ns(0, (pid_t)RAW_0(SYS_gettid));
 	int64_t age;
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a thread is doing, read from /proc without stopping it, signalling it, or touching what it waits for.
- * Everywhere: pid 0 is this process, `tid` is a thread of `pid`. Errors: -ESRCH the thread has ended, -ENOENT there is no /proc (or no
- * such file in it), -EACCES no right to read it, -EMFILE, -ENFILE, -ENOMEM.
- * What it does not do: judge (wake/policy.c). What was read may be over by the time that it is returned. Async-signal-safe.
+ * What a thread is doing, read from /proc without stopping it, signalling it, or touching what it waits for. Everywhere: pid 0
+ * is this process, `tid` is a thread of `pid`. Errors: -ESRCH the thread has ended, -ENOENT there is no /proc (or no such file
+ * in it), -EACCES no right to read it, -EMFILE, -ENFILE, -ENOMEM. What it does not do: judge (wake/policy.c). What was read
+ * may be over by the time that it is returned. Async-signal-safe.
  */
 #ifndef UNSTICK_INSPECT_TASK_H
 #define UNSTICK_INSPECT_TASK_H
@@ -25,7 +25,8 @@ enum {
 	TASK_RUNNING = 1, /* or about to: nothing is filled in */
 };
 
-/* The call that the thread is blocked in. TASK_BLOCKED, TASK_RUNNING or an error. A thread that looks at itself finds its own read(). */
+/* The call that the thread is blocked in. TASK_BLOCKED, TASK_RUNNING or an error. A thread that looks at itself finds its own
+ * read(). */
 extern _Atomic uint64_t task_looks; /* of the two functions that follow, ever */
 int task_read_call(pid_t pid, pid_t tid, struct task_call *ret);
 
@@ -51,9 +52,9 @@ int task_start_time(pid_t pid, pid_t tid, uint64_t *ret);
 
 int task_name(pid_t pid, pid_t tid, char buf[16]);
 
-/* For how long it has not run, in nanoseconds; -1 unknown (needs a kernel with /proc/PID/sched). Too small by up to one scheduler tick;
- * if the thread last ran on another CPU than the caller, also off by what their clocks differ in (25 ms after an hour of a busy virtual
- * machine), but never more than the thread's age. For people, not for decisions. */
+/* For how long it has not run, in nanoseconds; -1 unknown (needs a kernel with /proc/PID/sched). Too small by up to one
+ * scheduler tick; if the thread last ran on another CPU than the caller, also off by what their clocks differ in (25 ms after
+ * an hour of a busy virtual machine), but never more than the thread's age. For people, not for decisions. */
 int64_t task_blocked_ns(pid_t pid, pid_t tid);
 
 /* Voluntary context switches so far: two equal numbers, and it has not moved between. Or an error. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * The monitor thread. It blocks all signals, asks for punctual wake-ups (timer slack 1 ns and a short slice; SCHED_FIFO only on request: a
- * real-time thread that wakes beside the thread being freed takes its processor, see docs/design.md), runs where the main thread may,
- * and lives as long as the process.
- * It allocates nothing after its start and takes no lock but those of its sources.
+ * The monitor thread. It blocks all signals, asks for punctual wake-ups (timer slack 1 ns and a short slice; SCHED_FIFO only
+ * on request: a real-time thread that wakes beside the thread being freed takes its processor, see docs/design.md), runs where
+ * the main thread may, and lives as long as the process. It allocates nothing after its start and takes no lock but those of
+ * its sources.
  */
 #include "limit/alarm.h"
 
@@ -61,7 +61,8 @@ bool alarm_is_self(void)
 
 void alarm_ring(void)
 {
-	/* Store buffering again: rings is stored before asleep is loaded; the monitor stores asleep before futex(2) compares rings. */
+	/* Store buffering again: rings is stored before asleep is loaded; the monitor stores asleep before futex(2) compares
+	 * rings. */
 	atomic_fetch_add_explicit(&rings, 1, memory_order_seq_cst);
 	if (atomic_load_explicit(&asleep, memory_order_seq_cst))
 		futex_wake(&rings, 1);

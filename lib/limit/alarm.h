@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The one background thread ("the monitor"). It sleeps until the earliest moment that its sources have given, and is rung earlier by
- * whoever made an earlier one. It knows nothing of what the sources are: scopes, token deadlines and watches register a scan function.
+ * The one background thread ("the monitor"). It sleeps until the earliest moment that its sources have given, and is rung
+ * earlier by whoever made an earlier one. It knows nothing of what the sources are: scopes, token deadlines and watches
+ * register a scan function.
  *
  * The pairing that loses no deadline (memory-model.md, B):
  *     whoever has a deadline:  publish it (seq_cst), then alarm_is_late_for() loads `due`; if late: alarm_ring()

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the layer needs once: its sources at the monitor, and its fork handlers. The tree lock is held over a fork, so that the child's
- * lists are whole; a layer above that registers later takes its own locks first, as the lock order wants.
+ * What the layer needs once: its sources at the monitor, and its fork handlers. The tree lock is held over a fork, so that the
+ * child's lists are whole; a layer above that registers later takes its own locks first, as the lock order wants.
  */
 #include "limit/limit.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Time in one unit: absolute CLOCK_MONOTONIC nanoseconds. Everything here is async-signal-safe (clock_gettime is, signal-safety(7)).
+ * Time in one unit: absolute CLOCK_MONOTONIC nanoseconds. Everything here is async-signal-safe (clock_gettime is,
+ * signal-safety(7)).
  */
 #ifndef UNSTICK_LIMIT_TIME_H
 #define UNSTICK_LIMIT_TIME_H

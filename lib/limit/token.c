@@ -2,10 +2,11 @@
  *
  * Cancel tokens: a tree by parent, each firing once with a reason.
  *
- * Truth is in the chain: a token has fired if it or one of its parents has. What a fire also does for those below it (eventfds, watches)
- * walks the tree under token_lock; a canceller that finds the lock taken, perhaps by the very thread it interrupted, leaves its token on
- * `fired`, and the holder deals with it after release. So cancel waits for nothing, allocates nothing, and works in a signal handler.
- * Deadlines are in heap.c; watches in watch.c; who is blocked in scopes on a token is the listener's business.
+ * Truth is in the chain: a token has fired if it or one of its parents has. What a fire also does for those below it
+ * (eventfds, watches) walks the tree under token_lock; a canceller that finds the lock taken, perhaps by the very thread it
+ * interrupted, leaves its token on `fired`, and the holder deals with it after release. So cancel waits for nothing, allocates
+ * nothing, and works in a signal handler. Deadlines are in heap.c; watches in watch.c; who is blocked in scopes on a token is
+ * the listener's business.
  */
 #include "limit/token.h"
 

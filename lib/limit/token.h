@@ -34,8 +34,8 @@ struct unstick_token {
 	size_t place;          /* index in the heap, from 1 */
 };
 
-/* Guards the tree (children, fds, watches, the deadline heap, free lists). A holder must drop it with token_unlock(), which tells the
- * trees of tokens that were fired meanwhile: cancel never waits for the lock. Order: tree lock, nothing below it. */
+/* Guards the tree (children, fds, watches, the deadline heap, free lists). A holder must drop it with token_unlock(), which
+ * tells the trees of tokens that were fired meanwhile: cancel never waits for the lock. Order: tree lock, nothing below it. */
 extern struct lock token_lock;
 void token_unlock(void);
 
@@ -52,8 +52,9 @@ bool token_fire(struct unstick_token *token, int error);
  * it finds and wakes whoever is bound to the token or to one below it. Set during initialisation. */
 void token_set_listener(void (*listener)(struct unstick_token *));
 
-/* What unstick_token_wait() sleeps on: bumped when a token has fired, and by token_tell_waiters() when something that a token held has
- * ended. Whoever ends something: store that (seq_cst), then load token_waiters; the waiter adds to token_waiters, then looks. */
+/* What unstick_token_wait() sleeps on: bumped when a token has fired, and by token_tell_waiters() when something that a token
+ * held has ended. Whoever ends something: store that (seq_cst), then load token_waiters; the waiter adds to token_waiters,
+ * then looks. */
 extern _Atomic uint32_t token_events, token_waiters;
 void token_tell_waiters(void);
 

@@ -5,9 +5,9 @@
  *   arming     slots (relaxed), then one exchange of the state: new generation, ARMED; then load the tokens, and the monitor's alarm
  *   disarming  clear ARMED; if a poker is at work or a signal may be pending: wait for the poker, let the kernel deliver, take what is left
  *
- * Once disarmed nothing of the scopes that were in force can reach the thread: a poker's compare-and-swap on the old generation fails,
- * and what had been sent is delivered or taken on the way. Slots are written only while disarmed, so a poker that succeeded read true
- * things. The argument in full: docs/memory-model.md, pairs A to C.
+ * Once disarmed nothing of the scopes that were in force can reach the thread: a poker's compare-and-swap on the old
+ * generation fails, and what had been sent is delivered or taken on the way. Slots are written only while disarmed, so a poker
+ * that succeeded read true things. The argument in full: docs/memory-model.md, pairs A to C.
  */
 #include "wake/arm.h"
 
@@ -19,7 +19,8 @@
 
 enum { YIELDS = 16 };
 
-/* Takes what is left of our signal although this thread blocks it, or lets the kernel deliver it. A loop: real-time signals queue. */
+/* Takes what is left of our signal although this thread blocks it, or lets the kernel deliver it. A loop: real-time signals
+ * queue. */
 static void take_pending(struct unstick_thread *self)
 {
 	static const struct timespec at_once;
@@ -31,8 +32,8 @@ static void take_pending(struct unstick_thread *self)
 	atomic_store(&self->inflight, 0);
 }
 
-/* A poker is between its signal and its last store. The signal has woken us on its processor, often: then a yield is all it needs, and
- * costs less than a sleep (1,000 threads freed: 1.14 against 1.32 to 1.66 times a bare tgkill loop). */
+/* A poker is between its signal and its last store. The signal has woken us on its processor, often: then a yield is all it
+ * needs, and costs less than a sleep (1,000 threads freed: 1.14 against 1.32 to 1.66 times a bare tgkill loop). */
 static void wait_for_poker(struct unstick_thread *self)
 {
 	uint64_t state;
@@ -75,8 +76,8 @@ static unstick_time earliest(struct unstick_thread *self, unsigned base, unsigne
 	return deadline;
 }
 
-/* Something had fired before we armed: the window must know; the monitor watches over foreign calls; an own call that lies under this
- * very frame (we are in a handler on top of it) gets the signal that the drain may have taken. */
+/* Something had fired before we armed: the window must know; the monitor watches over foreign calls; an own call that lies
+ * under this very frame (we are in a handler on top of it) gets the signal that the drain may have taken. */
 static void fire_self(struct unstick_thread *self)
 {
 	atomic_fetch_or(&self->window.state, STATE_FIRED);
@@ -94,8 +95,9 @@ static void arm(struct unstick_thread *self, unsigned base, unsigned depth)
 	atomic_store_explicit(&self->base, base, memory_order_relaxed);
 	atomic_store_explicit(&self->depth, depth, memory_order_relaxed);
 	atomic_exchange(&self->window.state, ++self->generation << STATE_GENERATION_SHIFT | STATE_ARMED);
-	/* Store buffering, twice: the state is stored before the tokens and the alarm are loaded; a canceller stores the token's error, the
-	 * monitor its alarm, before they load the state. One of the two sees the other (memory-model.md, A and B). */
+	/* Store buffering, twice: the state is stored before the tokens and the alarm are loaded; a canceller stores the
+	 * token's error, the monitor its alarm, before they load the state. One of the two sees the other (memory-model.md, A
+	 * and B). */
 	bool fired = any_token_fired(self, base, depth);
 	if (!fired && alarm_is_late_for(deadline)) {
 		fired = unstick_now() >= deadline;

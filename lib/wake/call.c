@@ -124,8 +124,8 @@ int unstick_accept4(int fd, struct sockaddr *addr, socklen_t *addr_len, int flag
 	return (int)CALL_4(SYS_accept4, fd, addr, addr_len, flags);
 }
 
-/* Made again after a signal of ours, a connect finds itself under way: on a blocking socket the kernel then goes on waiting, and EISCONN
- * means that it came through in between (net/ipv4/af_inet.c, __inet_stream_connect). */
+/* Made again after a signal of ours, a connect finds itself under way: on a blocking socket the kernel then goes on waiting,
+ * and EISCONN means that it came through in between (net/ipv4/af_inet.c, __inet_stream_connect). */
 int unstick_connect(int fd, const struct sockaddr *addr, socklen_t addr_len)
 {
 	struct unstick_thread *self = call_scope();

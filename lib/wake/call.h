@@ -8,8 +8,8 @@
 #include "base/raw.h"
 #include "wake/thread.h"
 
-/* To be made again, with the time that is left: our signal interrupted it though nothing had fired; or it was not made because of a scope
- * that turned out to be gone. No kernel result has these values. */
+/* To be made again, with the time that is left: our signal interrupted it though nothing had fired; or it was not made because
+ * of a scope that turned out to be gone. No kernel result has these values. */
 #define CALL_AGAIN (ARCH_CUT + 1)
 #define CALL_NOT_MADE ARCH_CUT
 

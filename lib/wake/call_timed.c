@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Own calls that have a timeout. In a scope the kernel is given the earlier of the call's own end and the scope's deadline, so that a
- * deadline needs no signal here; made again, a call gets what is left of its time.
- * Outside scopes: the bare call.
+ * Own calls that have a timeout. In a scope the kernel is given the earlier of the call's own end and the scope's deadline, so
+ * that a deadline needs no signal here; made again, a call gets what is left of its time. Outside scopes: the bare call.
  */
 #include <errno.h>
 #include <signal.h>
@@ -26,8 +25,8 @@ static struct limits limits_of(struct unstick_thread *self, unstick_time own)
 	return (struct limits){.self = self, .own = own, .end = time_min(own, deadline)};
 }
 
-/* The call has timed out (answer 0). The deadline's doing: its error. The call's own: 0. Neither yet (the kernel's clock was read a moment
- * earlier, or a dead scope's deadline it was): CALL_AGAIN. */
+/* The call has timed out (answer 0). The deadline's doing: its error. The call's own: 0. Neither yet (the kernel's clock was
+ * read a moment earlier, or a dead scope's deadline it was): CALL_AGAIN. */
 static long timed_out(const struct limits *limits)
 {
 	if (unstick_now() >= limits->own)

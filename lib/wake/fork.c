@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * fork: the registry's lock is held over it, so that the child's lists are whole; the child has one thread and no scopes. Registered after
- * limit's handlers, so that fork(3) takes the locks in their order: registry, then tokens. _Fork(2) and bare clone(2) skip this; after them only async-signal-safe functions may be called, as ever.
+ * fork: the registry's lock is held over it, so that the child's lists are whole; the child has one thread and no scopes.
+ * Registered after limit's handlers, so that fork(3) takes the locks in their order: registry, then tokens. _Fork(2) and bare
+ * clone(2) skip this; after them only async-signal-safe functions may be called, as ever.
  */
 #include "wake/fork.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What happens when the wake signal arrives. All signals are masked meanwhile, so on this thread nothing runs on top of it; it takes no
- * lock, allocates nothing, sleeps in no system call, and leaves errno as it was.
+ * What happens when the wake signal arrives. All signals are masked meanwhile, so on this thread nothing runs on top of it; it
+ * takes no lock, allocates nothing, sleeps in no system call, and leaves errno as it was.
  *
  * It has interrupted one of:
  *   the window before the call     fired: move the pc to the cut exit. The call was not made and will not be.
@@ -51,10 +51,11 @@ static bool in_window(uintptr_t pc)
 	return pc >= (uintptr_t)arch_window_start && pc <= (uintptr_t)arch_window_syscall;
 }
 
-/* Another handler lies on top of an own call: the call's registers are in that handler's signal frame, somewhere between the stack
- * pointer and the call's. Its pc is moved as the handler's own would be, so that the call is cut as soon as the upper handler returns.
- * Found by what it must hold: that stack pointer, and a pc in the window. Where there is no such frame (the call was left by a longjmp; the
- * upper handler runs on an alternate stack) nothing is done: the second look remains. No ASan: the frames in between are not ours. */
+/* Another handler lies on top of an own call: the call's registers are in that handler's signal frame, somewhere between the
+ * stack pointer and the call's. Its pc is moved as the handler's own would be, so that the call is cut as soon as the upper
+ * handler returns. Found by what it must hold: that stack pointer, and a pc in the window. Where there is no such frame (the
+ * call was left by a longjmp; the upper handler runs on an alternate stack) nothing is done: the second look remains. No ASan:
+ * the frames in between are not ours. */
 __attribute__((no_sanitize("address"))) static void cut_below(struct unstick_thread *self, const ucontext_t *context)
 {
 	enum { FARTHEST = 128 * 1024 };
@@ -71,8 +72,8 @@ __attribute__((no_sanitize("address"))) static void cut_below(struct unstick_thr
 
 /* ---- foreign calls */
 
-/* Our signal has ended some call that no ticket is for: it was on its way into it when it was looked at. It may be any call, so that it
- * keeps its plain EINTR; but the scope was cut short. Only the page of the pc is known to be mapped. */
+/* Our signal has ended some call that no ticket is for: it was on its way into it when it was looked at. It may be any call,
+ * so that it keeps its plain EINTR; but the scope was cut short. Only the page of the pc is known to be mapped. */
 static bool was_interrupted(const ucontext_t *context)
 {
 	uintptr_t pc = arch_pc(context);

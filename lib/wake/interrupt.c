@@ -2,10 +2,10 @@
  *
  * unstick_thread_interrupt(): ends the one call that any thread of this process is blocked in.
  *
- * The ticket lies on a desk in handler.c, because the target may have no record. One interrupter a target at a time; it looks, signals,
- * waits for the handler's acknowledgement, and looks again, until the call has ended or the caller's time is up. States that a signal
- * cannot change (D, a lock, stopped, blocked signal) are looked at as long as there is time: only `until` makes them an outcome.
- * Not async-signal-safe: it waits.
+ * The ticket lies on a desk in handler.c, because the target may have no record. One interrupter a target at a time; it looks,
+ * signals, waits for the handler's acknowledgement, and looks again, until the call has ended or the caller's time is up.
+ * States that a signal cannot change (D, a lock, stopped, blocked signal) are looked at as long as there is time: only `until`
+ * makes them an outcome. Not async-signal-safe: it waits.
  */
 #include "wake/interrupt.h"
 
@@ -118,8 +118,8 @@ static bool was_taken(const struct attempt_on *on)
 	return atomic_load(&on->desk->ticket.taken) != on->taken;
 }
 
-/* The call is over, or another: because of us? A signal that did not come to the handler and is not pending was eaten: by a sigwait(), or
- * through a signalfd, which ended the call too. */
+/* The call is over, or another: because of us? A signal that did not come to the handler and is not pending was eaten: by a
+ * sigwait(), or through a signalfd, which ended the call too. */
 static int how_it_ended(const struct attempt_on *on)
 {
 	bool handler_ran = atomic_load(&on->desk->ticket.runs) != on->runs;
@@ -219,8 +219,8 @@ static bool round_running(struct attempt_on *on)
 	if (on->first.nr == -2) /* computing, or only between two calls: one look does not tell */
 		return ++on->running_looks < RUNNING_LOOKS ? keep_looking(on, UNSTICK_NOT_BLOCKED)
 		                                           : finish(on, UNSTICK_NOT_BLOCKED);
-	/* On its way to the handler, which needs the ticket; unless a sigwait() has taken the signal, which needs it to be blocked. But so it is
-	 * in the handler itself, until that has answered. */
+	/* On its way to the handler, which needs the ticket; unless a sigwait() has taken the signal, which needs it to be
+	 * blocked. But so it is in the handler itself, until that has answered. */
 	bool deaf = on->outcome->signals && !is_answered(on) && task_blocks_signal(0, on->tid, unstick_signal()) == 1;
 	if (on->outcome->signals && !is_answered(on) && !(deaf && ++on->deaf_looks >= DEAF_LOOKS))
 		return keep_looking(on, UNSTICK_WOKEN);
@@ -265,8 +265,9 @@ static void wait_for_answer(struct attempt_on *on, unstick_time gap, unstick_tim
 		futex_sleep(&on->desk->ticket.runs, seen, end);
 }
 
-/* Time is up, but a signal that nothing holds up is on its way to a thread that is not running yet: what it does decides the outcome, and it
- * needs the ticket. On a machine that is too busy to run the thread this may take longer than the caller's time. */
+/* Time is up, but a signal that nothing holds up is on its way to a thread that is not running yet: what it does decides the
+ * outcome, and it needs the ticket. On a machine that is too busy to run the thread this may take longer than the caller's
+ * time. */
 static bool is_under_way(const struct attempt_on *on)
 {
 	bool held_up = on->outcome->kind != UNSTICK_UNINTERRUPTIBLE && on->outcome->kind != UNSTICK_WOKEN;

@@ -7,9 +7,9 @@
  *   3. write the ticket, send the signal
  *   4. then inflight = 1; then clear POKING, and wake the owner if it waits for that
  *
- * The order of 3 and 4: were inflight set before the signal, the handler of an earlier poke would clear it, and the new signal would
- * outlive the scope. Set after it, the handler that clears it wrongly is still running when the new signal is pending, and so is followed
- * by the new one before any other code of the thread runs.
+ * The order of 3 and 4: were inflight set before the signal, the handler of an earlier poke would clear it, and the new signal
+ * would outlive the scope. Set after it, the handler that clears it wrongly is still running when the new signal is pending,
+ * and so is followed by the new one before any other code of the thread runs.
  */
 #include "wake/poke.h"
 
@@ -125,8 +125,8 @@ static bool own_call_would_suffer(struct poking *poking, long nr, int fd)
 
 static enum poke_result poke_blocked_foreign(struct poking *poking);
 
-/* A second look at a thread with a marker. Blocked elsewhere than in the window: in a handler on top of the own call, or the marker was left
- * by a longjmp; then it is a foreign call like any other. */
+/* A second look at a thread with a marker. Blocked elsewhere than in the window: in a handler on top of the own call, or the
+ * marker was left by a longjmp; then it is a foreign call like any other. */
 static enum poke_result poke_marked_again(struct poking *poking, long nr, int fd)
 {
 	struct unstick_outcome *outcome = &poking->outcome;
@@ -202,10 +202,10 @@ static enum poke_result poke_blocked_foreign(struct poking *poking)
 	return send_one(poking);
 }
 
-/* It runs. On its way into an own call? Its window stores the marker and then loads the flag; we stored the flag and then loaded the marker.
- * A processor may do each of these the other way round, so the kernel puts a barrier into all of us: now either the marker shows, or every
- * own call that is yet to come finds the flag. Foreign calls are the second look's: signalled here, the thread would bring a stray EINTR
- * into whatever it calls next. */
+/* It runs. On its way into an own call? Its window stores the marker and then loads the flag; we stored the flag and then
+ * loaded the marker. A processor may do each of these the other way round, so the kernel puts a barrier into all of us: now
+ * either the marker shows, or every own call that is yet to come finds the flag. Foreign calls are the second look's:
+ * signalled here, the thread would bring a stray EINTR into whatever it calls next. */
 static enum poke_result poke_running(struct poking *poking)
 {
 	struct unstick_thread *thread = poking->thread;
@@ -318,16 +318,16 @@ static bool has_scope_on(const struct unstick_thread *thread, const struct unsti
 	return false;
 }
 
-/* All signals are masked meanwhile: a handler of the program on top of a poker would hold up the scope_end of the thread that is poked,
- * and for ever if that is the poker's own thread and the handler begins a scope. */
+/* All signals are masked meanwhile: a handler of the program on top of a poker would hold up the scope_end of the thread that
+ * is poked, and for ever if that is the poker's own thread and the handler begins a scope. */
 void poke_token(struct unstick_token *token)
 {
 	bool any = false, progress;
 	uint64_t before = signal_mask_all();
 	for (struct unstick_thread *thread = atomic_load(&thread_registry); thread; thread = thread->next) {
 		uint64_t state = thread_state(thread);
-		/* The slots were read under `state`: if they have changed since, the compare-and-swap fails, and the begin that changed them
-		 * has seen the token's error. */
+		/* The slots were read under `state`: if they have changed since, the compare-and-swap fails, and the begin
+		 * that changed them has seen the token's error. */
 		if ((state & STATE_ARMED) && has_scope_on(thread, token)) {
 			poke_thread(thread, state, POKE_FIRST, &progress);
 			any = true;

@@ -20,8 +20,8 @@ enum poke_result {
 	POKE_LEFT,    /* none: the call must be left alone, or the kernel refused the signal; the outcome says why */
 };
 
-/* Pokes the thread if its scope is still the one of `state`, and marks it as fired. *progress: since the last poke of this scope a call
- * has taken its error. */
+/* Pokes the thread if its scope is still the one of `state`, and marks it as fired. *progress: since the last poke of this
+ * scope a call has taken its error. */
 enum poke_result poke_thread(struct unstick_thread *thread, uint64_t state, enum poke_how how, bool *progress);
 
 /* Token listener: pokes every thread that has a scope in force on the token or on one below it. */

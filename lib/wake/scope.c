@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Scopes and shields: begin, end, what was cut short, and scopes whose frames are gone. Everything in a slot is written while disarmed;
- * arming and disarming, which is where the races are, is arm.c.
- * The bookkeeping is in the thread's record; the caller's struct only says which slot, and is touched by its own thread only.
+ * Scopes and shields: begin, end, what was cut short, and scopes whose frames are gone. Everything in a slot is written while
+ * disarmed; arming and disarming, which is where the races are, is arm.c. The bookkeeping is in the thread's record; the
+ * caller's struct only says which slot, and is touched by its own thread only.
  */
 #include "wake/scope.h"
 

@@ -7,9 +7,9 @@
 
 #include "wake/thread.h"
 
-/* The owner found STATE_FIRED: which scope is it, and why? Marks that scope and those inside it as cut, and returns the error; 0 if none
- * of the live scopes has fired (what had fired belonged to a frame that is gone): the flag is then cleared and the call may go on.
- * Not in the handler. */
+/* The owner found STATE_FIRED: which scope is it, and why? Marks that scope and those inside it as cut, and returns the error;
+ * 0 if none of the live scopes has fired (what had fired belonged to a frame that is gone): the flag is then cleared and the
+ * call may go on. Not in the handler. */
 int scope_cut(struct unstick_thread *self);
 
 /* The same for the handler, whose interrupted code has the stack pointer `sp`: marks, but changes nothing else. */

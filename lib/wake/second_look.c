@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Second looks. A poke can come to nothing: the thread was not in the call yet, a handler lay on top, the code makes the call again. So
- * while a fired scope is open the monitor looks again: after 1 ms, then with gaps that double to 100 ms while nothing changes; when a call
- * has taken its error the next look comes after 1 ms again, because the code may have gone on into the next one.
- * D state, locks and stops are states, not verdicts: they are looked at as long as the scope is open.
+ * Second looks. A poke can come to nothing: the thread was not in the call yet, a handler lay on top, the code makes the call
+ * again. So while a fired scope is open the monitor looks again: after 1 ms, then with gaps that double to 100 ms while
+ * nothing changes; when a call has taken its error the next look comes after 1 ms again, because the code may have gone on
+ * into the next one. D state, locks and stops are states, not verdicts: they are looked at as long as the scope is open.
  */
 #include "wake/second_look.h"
 
@@ -67,8 +67,8 @@ static unstick_time scan_thread(struct unstick_thread *thread, unstick_time now)
 	return now + FIRST_GAP;
 }
 
-/* Looking at ten thousand stuck threads takes longer than the first gap. Deadlines are seen to in every pass; of the second looks, as many
- * as BUDGET allows, and then the others of this machine have at least as much time. */
+/* Looking at ten thousand stuck threads takes longer than the first gap. Deadlines are seen to in every pass; of the second
+ * looks, as many as BUDGET allows, and then the others of this machine have at least as much time. */
 unstick_time second_look_scan(unstick_time now)
 {
 	unstick_time due = UNSTICK_NEVER;

@@ -51,7 +51,8 @@ static bool is_default(int signal)
 	return sigaction(signal, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_DFL;
 }
 
-/* Not glibc's own (32, 33), not 34 (the C libraries of other worlds), not SIGRTMAX (valgrind) nor SIGRTMAX - 2 (LTTng and friends). */
+/* Not glibc's own (32, 33), not 34 (the C libraries of other worlds), not SIGRTMAX (valgrind) nor SIGRTMAX - 2 (LTTng and
+ * friends). */
 static bool is_free_realtime(int signal)
 {
 	return signal >= 35 && signal >= SIGRTMIN && signal < SIGRTMAX && signal != SIGRTMAX - 2 && is_default(signal);
@@ -119,8 +120,9 @@ static void note_process(void)
 
 static int install(int signal)
 {
-	/* All signals masked inside: the handler is the only code between the kernel and the interrupted call. No SA_RESTART: that is what
-	 * makes the call return. No SA_ONSTACK unless asked for: an application's small alternate stack would overflow (frame 3.4 KB). */
+	/* All signals masked inside: the handler is the only code between the kernel and the interrupted call. No SA_RESTART:
+	 * that is what makes the call return. No SA_ONSTACK unless asked for: an application's small alternate stack would
+	 * overflow (frame 3.4 KB). */
 	struct sigaction action = {.sa_sigaction = handler_run, .sa_flags = SA_SIGINFO};
 	if (settings.flags & UNSTICK_ALTSTACK)
 		action.sa_flags |= SA_ONSTACK;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Records and the registry: a list that only grows at its head, so that a canceller walks it without a lock, in a signal handler too.
- * A thread attaches on first use of a scope and detaches when it ends, through a pthread key's destructor.
+ * Records and the registry: a list that only grows at its head, so that a canceller walks it without a lock, in a signal
+ * handler too. A thread attaches on first use of a scope and detaches when it ends, through a pthread key's destructor.
  */
 #include "wake/thread.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The record of an attached thread: all that a canceller needs to reach it safely. Records are type-stable: taken from a registry that
- * only grows, recycled when their thread has ended and nobody holds a reference, never unmapped. docs/memory-model.md says who owns
- * each field; in short:
+ * The record of an attached thread: all that a canceller needs to reach it safely. Records are type-stable: taken from a
+ * registry that only grows, recycled when their thread has ended and nobody holds a reference, never unmapped.
+ * docs/memory-model.md says who owns each field; in short:
  *   owner      the attached thread itself, in ordinary code or in a handler that runs on it
  *   poker      whoever has set POKING in the state word by compare-and-swap; at most one at a time
  *   monitor    the background thread
@@ -84,7 +84,8 @@ struct unstick_thread {
 extern _Thread_local struct unstick_thread *thread_current __attribute__((tls_model("initial-exec")));
 extern _Atomic(struct unstick_thread *) thread_registry; /* all records ever made */
 
-/* The calling thread's record, made and attached if need be. NULL with *error set: -ENOMEM, -EAGAIN, -ENOSYS. Not async-signal-safe. */
+/* The calling thread's record, made and attached if need be. NULL with *error set: -ENOMEM, -EAGAIN, -ENOSYS. Not
+ * async-signal-safe. */
 struct unstick_thread *thread_attach(int *error);
 
 static inline uint64_t thread_state(const struct unstick_thread *thread)

@@ -44,7 +44,8 @@ int ticket_match(struct ticket *ticket, const ucontext_t *context, uint64_t gene
 	uintptr_t pc = arch_pc(context);
 	long result = arch_result(context);
 	bool interrupted = pc == wanted.pc && result == -EINTR;
-	/* siginterrupt(3), or a copy of our sigaction with SA_RESTART: the kernel has gone back to the instruction and restored nr. */
+	/* siginterrupt(3), or a copy of our sigaction with SA_RESTART: the kernel has gone back to the instruction and
+	 * restored nr. */
 	bool restarting = pc + ARCH_SYSCALL_LENGTH == wanted.pc && result == wanted.nr;
 	if (!(interrupted || restarting) || !arch_after_syscall(wanted.pc))
 		return 0;

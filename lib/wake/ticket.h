@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A ticket tells the handler of the wake signal: "if you have interrupted exactly this call, give it this error".
- * Written by one poker at a time, before it sends; read by the handler on the target thread, at any moment; a torn or old ticket
- * changes nothing. A pc and a stack pointer alone do not tell two calls apart (all cancellable calls of musl and of glibc >= 2.41 go
+ * A ticket tells the handler of the wake signal: "if you have interrupted exactly this call, give it this error". Written by
+ * one poker at a time, before it sends; read by the handler on the target thread, at any moment; a torn or old ticket changes
+ * nothing. A pc and a stack pointer alone do not tell two calls apart (all cancellable calls of musl and of glibc >= 2.41 go
  * through one instruction), so the six argument registers, which the kernel preserves, are compared too.
  */
 #ifndef UNSTICK_WAKE_TICKET_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * unstick_token_wait(): until the token has fired and all the scopes it holds have ended. Itself an own call: a scope of the waiter cuts
- * it short. Sleeps on a counter that every end of a scope bumps while somebody waits, and every firing.
+ * unstick_token_wait(): until the token has fired and all the scopes it holds have ended. Itself an own call: a scope of the
+ * waiter cuts it short. Sleeps on a counter that every end of a scope bumps while somebody waits, and every firing.
  */
 #include <errno.h>
 
@@ -10,8 +10,8 @@
 
 enum held { HELD_NOT, HELD_BY_OTHERS, HELD_BY_SELF };
 
-/* A slot that changes under us belongs to a begin that sees the fired token, or to an end that lowers the depth (seq_cst) and then finds
- * us among the waiters. */
+/* A slot that changes under us belongs to a begin that sees the fired token, or to an end that lowers the depth (seq_cst) and
+ * then finds us among the waiters. */
 static enum held who_holds(const struct unstick_token *token)
 {
 	enum held held = HELD_NOT;
