@@ -5,7 +5,7 @@
  * Not recursive. lock_take() must not be called in a signal handler, nor on a path that a handler may have interrupted with the
  * lock held by the same thread; lock_try() may.
  * All operations are sequentially consistent, not merely acquire and release: "push a request, lock_try() fails, go away" against
- * "lock_drop(), look for requests" is store buffering, and needs it on both sides (memory-model.md, L).
+ * "lock_drop(), look for requests" is store buffering, and needs it on both sides (memory-model.md, G).
  */
 #ifndef UNSTICK_BASE_LOCK_H
 #define UNSTICK_BASE_LOCK_H

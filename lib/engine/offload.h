@@ -36,7 +36,7 @@ struct offload_call {
 	unsigned class_;
 	struct op *op; /* not to be touched once OFFLOAD_LEFT */
 	struct offload_call *next, **back;
-	struct unstick_token *token; /* cuts the call; NULL: no memory for one was found, it cannot be cut */
+	struct unstick_token *token; /* ends the call, if a signal can; else NULL */
 	bool may_be_left;            /* all that the kernel may write to is the call's */
 	bool ends_by_signal;         /* or nothing but its file system ends it */
 	bool is_due;                 /* to be made even if nobody waits for it: a close */

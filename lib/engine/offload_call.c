@@ -20,9 +20,6 @@
 #include "engine/vector.h"
 #include "inspect/fd.h"
 
-/* The kernel takes at most this much at once: MAX_RW_COUNT, include/linux/fs.h. */
-static const size_t MOST_BYTES = 0x7ffff000;
-
 /* ---- making it */
 
 /* -EAGAIN of connect() is no "not yet": a unix socket's full backlog announces nothing that could be waited for. */
@@ -354,9 +351,8 @@ struct offload_call *offload_call_new(struct op *op, const struct unstick_reques
 	call->fd = op->fd;
 	if (request && (request->flags & UNSTICK_BUFFER))
 		call->buffer = buffer_ref(op->buf);
-	if (unstick_token_new(&call->token, NULL) || !build(call, op, request)) {
-		offload_call_free(call);
-		return NULL;
-	}
-	return call;
+	if (build(call, op, request) && (!call->ends_by_signal || unstick_token_new(&call->token, NULL) == 0))
+		return call;
+	offload_call_free(call);
+	return NULL;
 }

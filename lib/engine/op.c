@@ -3,7 +3,7 @@
  * Memory, references and handles of operations; waiting for them is op_wait.c, their course course.c.
  *
  * Free operations are a lock-free stack (a tag in its head against A-B-A); a worker keeps some of its own, so that operations
- * that begin and end on one worker cost no atomic instruction. The argument for the stack: next is read from an operation that
+ * that begin and end on one worker do not touch it. The argument for the stack: next is read from an operation that
  * may have been taken meanwhile, which is harmless, its memory stays an operation; the tag has then changed and the exchange
  * fails.
  */
@@ -172,12 +172,12 @@ void op_drop(struct op_cache *cache, struct op *op)
 		put_back(cache, op);
 }
 
-/* ---- handles: generation << 32 | slot + 1 */
+/* ---- handles */
 
 struct op *op_from_handle(const struct unstick_op *handle)
 {
 	uint64_t value = (uint64_t)(uintptr_t)handle;
-	struct op *op = (uint32_t)value ? op_at((uint32_t)value - 1) : NULL;
+	struct op *op = op_at_handle(value);
 	if (!op)
 		return NULL;
 	uint64_t life = atomic_load_explicit(&op->life, memory_order_relaxed);
@@ -197,7 +197,7 @@ struct unstick_op *unstick_op_ref(struct unstick_op *handle)
 struct unstick_op *unstick_op_unref(struct unstick_op *handle)
 {
 	uint64_t value = (uint64_t)(uintptr_t)handle;
-	struct op *op = (uint32_t)value ? op_at_handle(value) : NULL;
+	struct op *op = op_at_handle(value);
 	if (op && op_drops(op, value >> 32))
 		put_back(NULL, op);
 	return NULL;

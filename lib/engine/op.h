@@ -96,12 +96,15 @@ static inline struct op *op_of(struct wheel_link *link)
 	return (struct op *)(void *)((char *)link - offsetof(struct op, link));
 }
 
-/* A new one with `references`; its fields are zero. NULL: no memory. `cache` is the calling worker's, or NULL. */
+/* Free operations of one thread's own. */
 struct op_cache {
 	struct op *first;
 	unsigned count;
 };
+/* A new one with `references`. From `link` on its fields are zero, and `reason`; the others are to be set. NULL: no memory. `cache`
+ * is the calling worker's, or NULL. */
 struct op *op_new(struct op_cache *cache, unsigned references);
+/* Before the last reference goes, the fields that are not set for each operation are to be made zero. */
 void op_clear_cold(struct op *op);
 void op_hold(struct op *op);
 /* One reference less. Async-signal-safe with cache NULL. */
@@ -133,7 +136,7 @@ static inline struct unstick_op *op_handle(const struct op *op)
 	return (struct unstick_op *)(uintptr_t)((life & ~OP_REFS_MASK) | (op->slot + 1));
 }
 
-/* The operation that has, or had, this handle. */
+/* The operation that has, or had, this handle; NULL for what never was one. */
 static inline struct op *op_at_handle(uint64_t value)
 {
 	return op_at((uint32_t)value - 1);

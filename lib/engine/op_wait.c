@@ -14,7 +14,7 @@
 
 bool linger_is_alone;
 
-/* Somebody sleeps until any of several operations has ended: memory-model.md, E3. */
+/* Somebody sleeps until any of several operations has ended: memory-model.md, M. */
 static _Atomic uint32_t any_events, any_waiters;
 
 /* Only callbacks know of it, and there is no reference but the worker's: nobody waits, nobody looks. */
@@ -67,7 +67,7 @@ static bool is_done(struct op *op)
 static int64_t peek(const struct unstick_op *handle, long *ret_result)
 {
 	uint64_t value = (uint64_t)(uintptr_t)handle;
-	struct op *op = (uint32_t)value ? op_at_handle(value) : NULL;
+	struct op *op = op_at_handle(value);
 	if (!op || atomic_load_explicit(&op->life, memory_order_acquire) >> 32 != value >> 32)
 		return -ESTALE;
 	uint32_t word = atomic_load_explicit(&op->word, memory_order_acquire);

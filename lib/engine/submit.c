@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Submitting: checked, given to the worker of its fd, so that what is submitted for one fd is begun in order; and cancelling.
- * Intake against close (memory-model.md, L2): a submitter counts itself, then loads `closing`; close stores `closing`, then
+ * Intake against close (memory-model.md, L): a submitter counts itself, then loads `closing`; close stores `closing`, then
  * waits for the count to be zero; all seq_cst. So no operation comes to a worker that has ended.
  */
 #include <errno.h>

@@ -28,9 +28,6 @@ static const uint64_t UD_CANCEL = (uint64_t)1 << 31;
 /* RSRC_TAGS stands for 5.13, which has polls that go on (multishot). */
 static const unsigned FEATURES = IORING_FEAT_EXT_ARG | IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_RSRC_TAGS;
 
-/* The kernel takes at most this much at once: MAX_RW_COUNT, include/linux/fs.h. */
-static const size_t MOST_BYTES = 0x7ffff000;
-
 struct uring {
 	struct io_uring ring;
 	int event_fd;   /* written to wake the worker; polled by the ring, never read */

@@ -11,6 +11,9 @@
 
 #include "engine/op.h"
 
+/* The kernel takes at most this many bytes at once: MAX_RW_COUNT, include/linux/fs.h. */
+enum { MOST_BYTES = 0x7ffff000 };
+
 /* Bytes that are to be moved still. */
 size_t vector_left(const struct op *op);
 /* `moved` bytes more have gone. False: no memory to go on. */

@@ -23,7 +23,7 @@ enum { AT_ONCE = 32 };
 
 _Thread_local struct worker *worker_current;
 
-/* Threads between "has it ended?" and the end of their post (memory-model.md, L2). */
+/* Threads between "has it ended?" and the end of their post (memory-model.md, L). */
 static _Atomic unsigned posters;
 
 void worker_posters_enter(void)

@@ -25,9 +25,10 @@ enum {
 	TASK_RUNNING = 1, /* or about to: nothing is filled in */
 };
 
+extern _Atomic uint64_t task_looks; /* by task_read_call() and task_read_call_fd(), ever */
+
 /* The call that the thread is blocked in. TASK_BLOCKED, TASK_RUNNING or an error. A thread that looks at itself finds its own
  * read(). */
-extern _Atomic uint64_t task_looks; /* of the two functions that follow, ever */
 int task_read_call(pid_t pid, pid_t tid, struct task_call *ret);
 
 /* The same with an fd that is kept, for a thread of this process: it still reads after setuid() has made the process undumpable.
