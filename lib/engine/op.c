@@ -94,7 +94,7 @@ void op_clear_cold(struct op *op)
 /* The cold fields are zero in a free operation. */
 static void make_zero(struct op *op)
 {
-	atomic_store_explicit(&op->word, 0, memory_order_relaxed);
+	atomic_store_explicit(&op->word, 0, memory_order_release); /* for peek(): memory-model.md, P */
 	atomic_store_explicit(&op->notes, 0, memory_order_relaxed);
 	op->reason = 0;
 	memset(&op->link, 0, offsetof(struct op, offset) - offsetof(struct op, link));

@@ -25,7 +25,7 @@ static bool is_only_the_workers(const struct op *op)
 
 void op_set_result(struct op *op, long result)
 {
-	atomic_store_explicit(&op->result, result, memory_order_relaxed);
+	atomic_store_explicit(&op->result, result, memory_order_release);
 	if (is_only_the_workers(op))
 		atomic_store_explicit(&op->word, WORD_RESULT, memory_order_release);
 	else
@@ -53,7 +53,7 @@ void op_set_done(struct op *op)
 
 void op_set_result_and_done(struct op *op, long result)
 {
-	atomic_store_explicit(&op->result, result, memory_order_relaxed);
+	atomic_store_explicit(&op->result, result, memory_order_release);
 	set_done(op, WORD_RESULT | WORD_DONE);
 }
 
@@ -62,8 +62,8 @@ static bool is_done(struct op *op)
 	return atomic_load(&op->word) & WORD_DONE;
 }
 
-/* What the handle's operation shows without a reference to it: the generation is looked at before and after. -ESTALE; else its
- * word. */
+/* What the handle's operation shows without a reference to it: the generation is looked at before and after (memory-model.md,
+ * P). -ESTALE; else its word. */
 static int64_t peek(const struct unstick_op *handle, long *ret_result)
 {
 	uint64_t value = (uint64_t)(uintptr_t)handle;
