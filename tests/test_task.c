@@ -167,6 +167,36 @@ Test(task, the_mask_of_ppoll_counts_as_blocked, .timeout = 60)
 	end_reader();
 }
 
+static _Atomic bool in_handler, may_return;
+
+static void spin_in_handler(int sig)
+{
+	(void)sig;
+	atomic_store(&in_handler, true);
+	while (!atomic_load(&may_return))
+		;
+}
+
+Test(task, the_mask_of_a_signals_own_handler_does_not_hold_it_back, .timeout = 60)
+{
+	struct sigaction action = {.sa_handler = spin_in_handler};
+	sigfillset(&action.sa_mask);
+	cr_assert_eq(sigaction(SIGUSR1, &action, NULL), 0);
+	start_reader();
+	cr_assert_not(task_holds_back_signal(0, reader.tid, SIGUSR1), "it is not blocked");
+	cr_assert_eq(tgkill(getpid(), reader.tid, SIGUSR1), 0);
+	while (!atomic_load(&in_handler))
+		;
+	cr_assert_eq(task_blocks_signal(0, reader.tid, SIGUSR1), 1);
+	cr_assert_not(task_holds_back_signal(0, reader.tid, SIGUSR1), "it has arrived");
+	cr_assert_eq(tgkill(getpid(), reader.tid, SIGUSR2), 0);
+	cr_assert(task_holds_back_signal(0, reader.tid, SIGUSR2), "it waits for the handler's end");
+	action.sa_handler = SIG_IGN;
+	cr_assert_eq(sigaction(SIGUSR2, &action, NULL), 0); /* and is dropped by this */
+	atomic_store(&may_return, true);
+	end_reader();
+}
+
 static void read_twice(void *arg)
 {
 	read_one_byte(arg);

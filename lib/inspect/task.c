@@ -241,6 +241,11 @@ int task_has_pending(pid_t pid, pid_t tid, int sig)
 	return has_signal(pid, tid, "SigPnd:", sig);
 }
 
+bool task_holds_back_signal(pid_t pid, pid_t tid, int sig)
+{
+	return task_blocks_signal(pid, tid, sig) == 1 && (task_has_pending(pid, tid, sig) != 0 || task_state(pid, tid) != 'R');
+}
+
 int64_t task_switches(pid_t pid, pid_t tid)
 {
 	char value[32];

@@ -48,6 +48,10 @@ int task_blocks_signal(pid_t pid, pid_t tid, int sig);
 /* 1: `sig` has been sent to the thread and has not arrived; 0: not so. */
 int task_has_pending(pid_t pid, pid_t tid, int sig);
 
+/* Blocks the thread `sig`, which was sent to it, and not merely because a handler runs on it that blocks everything? In the
+ * handler of `sig` itself the signal is pending no more, and the thread runs. */
+bool task_holds_back_signal(pid_t pid, pid_t tid, int sig);
+
 /* In clock ticks since boot: with the tid, tells a thread from a later one of the same number. */
 int task_start_time(pid_t pid, pid_t tid, uint64_t *ret);
 

@@ -118,6 +118,11 @@ static bool was_taken(const struct attempt_on *on)
 	return atomic_load(&on->desk->ticket.taken) != on->taken;
 }
 
+static bool is_answered(const struct attempt_on *on)
+{
+	return atomic_load(&on->desk->ticket.runs) != on->answered;
+}
+
 /* The call is over, or another: because of us? A signal that did not come to the handler and is not pending was eaten: by a
  * sigwait(), or through a signalfd, which ended the call too. */
 static int how_it_ended(const struct attempt_on *on)
@@ -134,7 +139,7 @@ static int obstacle(struct attempt_on *on)
 	on->outcome->handler = signal_handler_found(&replaced);
 	if (replaced)
 		return UNSTICK_HANDLER_REPLACED;
-	if (task_blocks_signal(0, on->tid, unstick_signal()) == 1)
+	if (task_holds_back_signal(0, on->tid, unstick_signal()) && !is_answered(on)) /* or it was the handler's mask */
 		return UNSTICK_SIGNAL_BLOCKED;
 	if (task_is_stopped(on->outcome->state, on->outcome->wait))
 		return UNSTICK_STOPPED;
@@ -153,11 +158,6 @@ static bool keep_looking(struct attempt_on *on, int kind)
 {
 	on->outcome->kind = kind;
 	return false;
-}
-
-static bool is_answered(const struct attempt_on *on)
-{
-	return atomic_load(&on->desk->ticket.runs) != on->answered;
 }
 
 static bool send_one(struct attempt_on *on)
@@ -265,13 +265,17 @@ static void wait_for_answer(struct attempt_on *on, unstick_time gap, unstick_tim
 		futex_sleep(&on->desk->ticket.runs, seen, end);
 }
 
-/* Time is up, but a signal that nothing holds up is on its way to a thread that is not running yet: what it does decides the
- * outcome, and it needs the ticket. On a machine that is too busy to run the thread this may take longer than the caller's
- * time. */
-static bool is_under_way(const struct attempt_on *on)
+/* Time is up with a signal on its way. If nothing holds it up, what the thread does decides the outcome, and it needs the ticket: on
+ * a machine that is too busy to run the thread this may take longer than the caller's time. */
+static void settle(struct attempt_on *on)
 {
+	if (on->outcome->kind == UNSTICK_UNINTERRUPTIBLE)
+		on->outcome->kind = obstacle(on); /* there was no time yet to ask */
 	bool held_up = on->outcome->kind != UNSTICK_UNINTERRUPTIBLE && on->outcome->kind != UNSTICK_WOKEN;
-	return on->outcome->signals && !is_answered(on) && !held_up && on->outcome->state != 'D';
+	if (held_up || on->outcome->state == 'D')
+		return;
+	wait_for_answer(on, GRACE, UNSTICK_NEVER);
+	on->outcome->kind = is_answered(on) ? how_it_ended(on) : UNSTICK_UNINTERRUPTIBLE;
 }
 
 static void interrupt(struct attempt_on *on)
@@ -283,12 +287,8 @@ static void interrupt(struct attempt_on *on)
 		wait_for_answer(on, gap, on->until);
 		gap = time_min(2 * gap, LAST_GAP);
 	}
-	if (on->outcome->signals && !is_answered(on) && on->outcome->kind == UNSTICK_UNINTERRUPTIBLE)
-		on->outcome->kind = obstacle(on); /* there was no time yet to ask */
-	if (is_under_way(on)) {
-		wait_for_answer(on, GRACE, UNSTICK_NEVER);
-		on->outcome->kind = is_answered(on) ? how_it_ended(on) : UNSTICK_UNINTERRUPTIBLE;
-	}
+	if (on->outcome->signals && !is_answered(on))
+		settle(on);
 	/* The last look may have been a moment too early: what the handler did counts, and only that. */
 	bool taken = was_taken(on);
 	if (taken && !on->given_eintr)

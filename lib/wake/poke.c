@@ -82,7 +82,7 @@ static int find_obstacle(struct poking *poking)
 	poking->outcome.handler = signal_handler_found(&replaced);
 	if (replaced)
 		return UNSTICK_HANDLER_REPLACED;
-	if (task_blocks_signal(0, tid, unstick_signal()) == 1)
+	if (task_holds_back_signal(0, tid, unstick_signal()) && atomic_load(&poking->thread->inflight)) /* not the handler's mask */
 		return UNSTICK_SIGNAL_BLOCKED;
 	if (task_is_stopped(poking->outcome.state, poking->outcome.wait))
 		return UNSTICK_STOPPED;
