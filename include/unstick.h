@@ -453,6 +453,20 @@ UNSTICK_MUST_USE int unstick_engine_submit(struct unstick_engine *engine, const 
 UNSTICK_MUST_USE int unstick_engine_submit_many(struct unstick_engine *engine, const struct unstick_request *requests,
                                                 unsigned count, struct unstick_op **ret);
 
+/* A job that could not be ended. */
+struct unstick_left_job {
+	char name[32];
+	pid_t tid;          /* its thread */
+	pid_t pid;          /* a process job's program; else 0 */
+	int holds_exit;     /* 1: no signal ends it, so the process cannot exit before the kernel lets it go */
+	int64_t running_ns; /* since it began */
+	int64_t cut_ns;     /* since it was cut short */
+	char object[64];    /* what it waits for: a path, "pipe:[123]", ...; "" unknown */
+	struct unstick_outcome outcome;
+};
+
+enum { UNSTICK_LEFT_JOBS = 16 };
+
 /* What could not be ended. */
 struct unstick_left {
 	unsigned count;    /* operations (jobs) left */
@@ -461,8 +475,14 @@ struct unstick_left {
 	int fd;            /* its fd; -1: none */
 	int holds_exit;    /* 1: no signal ended it, so the process cannot exit before the kernel lets it go */
 	char what[200];    /* the oldest, for people */
+	unsigned listed;   /* jobs: of `count`, how many are named here, the oldest first */
+	struct unstick_left_job jobs[UNSTICK_LEFT_JOBS];
 	uint64_t reserved[8];
 };
+
+/* What was left, as snprintf: one line each without a newline at the end, "" if nothing was; -EINVAL for NULL.
+ * "\"import\" (thread 1240): in read on fd 5, /mnt/x/f, for 3.2 s: no signal can end this call: see to what it waits for" */
+int unstick_left_print(const struct unstick_left *left, char *buf, size_t size);
 
 /* Takes no more operations, cancels all, waits until all have ended. 0; -EBUSY at `until`: *left (may be NULL) says what; it
  * may be called again. -EDEADLK on a worker. Operations that have a caller waiting end with -ECANCELED. */
@@ -508,6 +528,123 @@ struct unstick_stats {
 
 /* `engine` may be NULL: then pokes and looks only. 0; -EINVAL. */
 int unstick_engine_stats(struct unstick_engine *engine, struct unstick_stats *ret);
+
+/* ---- Pool: work that can be cancelled, joined, and if need be abandoned --------------------------------------------------- */
+
+struct unstick_pool;
+struct unstick_job;
+
+enum unstick_job_state {
+	UNSTICK_JOB_QUEUED = 1,
+	UNSTICK_JOB_RUNNING,
+	UNSTICK_JOB_DONE,      /* it returned, and nothing in it was cut short */
+	UNSTICK_JOB_CANCELLED, /* cut short, or never begun, because of a cancel */
+	UNSTICK_JOB_TIMED_OUT, /* ... because of a deadline */
+	UNSTICK_JOB_ABANDONED, /* cut short, and has not come out; if it ever does, it becomes one of the two above */
+	UNSTICK_JOB_FAILED,    /* could not be started, or left its thread by pthread_exit(); unstick_job_join() tells the error */
+};
+
+struct unstick_pool_options {
+	size_t size;
+	unsigned flags;     /* none yet */
+	unsigned threads;   /* jobs that run at once; default 64. Threads are started when needed, and end after 10 idle seconds */
+	unsigned queue;     /* jobs that wait for a thread; then -EAGAIN; default 1024 */
+	unsigned abandoned; /* jobs left behind, at most; then -EAGAIN; default 256 */
+	size_t stack;       /* bytes of a thread's stack; default: the system's */
+	/* A job that has not come out this long after it was cut short is abandoned; default 1 s. One that no signal can end:
+	 * after 20 ms. */
+	int64_t grace_ns;
+};
+
+/* 0; -EINVAL; -ENOMEM; -EAGAIN: no background thread; -ENOSYS: no signal to use. Threads of the pool have the signal mask of
+ * the thread that calls this, with unstick's own signal unblocked. After fork(2) the pool is the parent's: in the child every
+ * function of it gives -EOWNERDEAD, only unstick_pool_free() frees the memory. */
+UNSTICK_MUST_USE int unstick_pool_new(struct unstick_pool **ret, const struct unstick_pool_options *options);
+
+enum {
+	UNSTICK_JOB_STDERR = 1u << 0, /* process job: its standard error goes to its output, too; else it is the caller's */
+	UNSTICK_JOB_RESULT = 1u << 1, /* process job: its fd 3 is a pipe for its result */
+};
+
+struct unstick_job_options {
+	size_t size;
+	const char *name;        /* copied, 31 bytes at most; NULL: "job", or the program's name */
+	void *(*run)(void *arg); /* a thread job, or */
+	void *arg;
+	char *const *argv;           /* a process job: the program, looked for in PATH, and its arguments; copied */
+	unstick_time deadline;       /* 0: none */
+	struct unstick_token *token; /* may be NULL; the job keeps a reference */
+	/* Process jobs: */
+	unsigned flags;    /* UNSTICK_JOB_STDERR, UNSTICK_JOB_RESULT */
+	char *const *env;  /* NULL: this process's; copied */
+	const char *dir;   /* working directory; NULL: this process's; copied */
+	const void *input; /* what it reads on its standard input, which then ends; copied */
+	size_t input_size;
+	size_t most_output; /* of each pipe; what goes beyond is dropped, and told; default 16 MiB */
+	int64_t grace_ns;   /* from SIGTERM to SIGKILL; default 1 s */
+};
+
+/* Queues a job. *ret (a reference of the caller's) may be left out by ret = NULL. A thread job runs run(arg) in a scope with the
+ * job's token and deadline, so that any blocking call in it comes out; a loop that makes none calls unstick_check(), and one that
+ * cannot be made to, belongs into a process job. A job cut short before it has begun never runs.
+ * 0; -EINVAL; -ENOMEM; -EAGAIN: queue full, too many abandoned, or no thread could be started; -ESHUTDOWN: closing; -EOWNERDEAD. */
+UNSTICK_MUST_USE int unstick_job_start(struct unstick_pool *pool, const struct unstick_job_options *options,
+                                       struct unstick_job **ret);
+
+/* Never waits: what the job waits in is ended, and so is the next such call, until it has returned. A process job's group gets
+ * SIGTERM, after its grace SIGKILL. 0, also when it has ended; -EINVAL for NULL. AS-safe. */
+int unstick_job_cancel(struct unstick_job *job);
+
+/* Until the job has ended, or was abandoned. 0: done; -ECANCELED, -ETIMEDOUT: cut short; what a failed one failed with;
+ * -EBUSY at `until`. *result (may be NULL) is what `run` returned, also when it was cut short; NULL if it never ran or was abandoned.
+ * Of a process job: its output (with UNSTICK_JOB_RESULT: its result), ended by a zero byte, the job's until the last reference
+ * goes. -ECANCELED, -ETIMEDOUT also when a scope of the calling thread cuts the wait short: *result is then left alone, and
+ * unstick_job_state() says that the job goes on. -EDEADLK in the job itself. -EOWNERDEAD. */
+UNSTICK_MUST_USE int unstick_job_join(struct unstick_job *job, unstick_time until, void **result);
+
+/* enum unstick_job_state; -EINVAL for NULL. AS-safe. */
+int unstick_job_state(const struct unstick_job *job);
+/* "queued", "running", ... AS-safe. */
+const char *unstick_job_state_name(int state);
+/* What became of the last attempt to cut it short; while it is stuck, what it is stuck in and why. 0; -EINVAL. */
+int unstick_job_outcome(const struct unstick_job *job, struct unstick_outcome *outcome);
+/* The job that runs on the calling thread, no new reference; NULL: none. AS-safe. */
+struct unstick_job *unstick_job_self(void);
+struct unstick_job *unstick_job_ref(struct unstick_job *job);
+/* One reference less; returns NULL. The job goes on: to end it, cancel it. */
+struct unstick_job *unstick_job_unref(struct unstick_job *job);
+
+/* What a process job came to. */
+struct unstick_exit {
+	pid_t pid;
+	int status;                  /* as waitpid(2) gives it; -1 if status_taken */
+	int status_taken;            /* 1: by the application: it waits for any child, or ignores SIGCHLD */
+	int last_signal;             /* that we sent to its group because of a cut: 0, SIGTERM, SIGKILL */
+	const char *output, *result; /* ended by a zero byte; the job's */
+	size_t output_size, result_size;
+	int output_cut, result_cut;          /* 1: there was more than most_output */
+	int64_t user_ns, system_ns, max_rss; /* of it and the children it waited for; max_rss in bytes; -1 if status_taken */
+	uint64_t reserved[8];
+};
+
+/* 0; -EINPROGRESS before it has ended; -EINVAL: not a process job; -ESRCH: no program was started. */
+UNSTICK_MUST_USE int unstick_job_exit(const struct unstick_job *job, struct unstick_exit *ret);
+
+/* Takes no more jobs, cancels all, waits until all have ended. 0; -EBUSY at `until`: the rest is abandoned, *left (may be NULL) and
+ * the log name it. It may be called again. -EDEADLK in a job of the pool. */
+UNSTICK_MUST_USE int unstick_pool_close(struct unstick_pool *pool, unstick_time until, struct unstick_left *left);
+/* Closes it if that was not done, without waiting; abandoned jobs keep what they need for ever. Nobody else may be using the pool;
+ * handles of its jobs stay good. Returns NULL; in a job of its own it does nothing but return its argument. */
+struct unstick_pool *unstick_pool_free(struct unstick_pool *pool);
+
+struct unstick_pool_stats {
+	uint64_t started, done, cancelled, timed_out, failed; /* jobs ever; the latter four have ended */
+	uint64_t abandoned_ever, came_back;                   /* of them, those that ended after all */
+	unsigned queued, running, abandoned;                  /* now */
+	unsigned threads;                                     /* now, without those of abandoned jobs */
+	uint64_t reserved[8];
+};
+int unstick_pool_stats(struct unstick_pool *pool, struct unstick_pool_stats *ret);
 
 /* A result as POSIX functions give it: negative becomes -1 with errno set. */
 static inline long unstick_posix(long result)
