@@ -475,13 +475,13 @@ struct unstick_left {
 	int fd;            /* its fd; -1: none */
 	int holds_exit;    /* 1: no signal ended it, so the process cannot exit before the kernel lets it go */
 	char what[200];    /* the oldest, for people */
-	unsigned listed;   /* jobs: of `count`, how many are named here, the oldest first */
+	unsigned listed;   /* jobs: of `count`, how many are named here, in the order in which they were abandoned */
 	struct unstick_left_job jobs[UNSTICK_LEFT_JOBS];
 	uint64_t reserved[8];
 };
 
-/* What was left, as snprintf: one line each without a newline at the end, "" if nothing was; -EINVAL for NULL.
- * "\"import\" (thread 1240): in read on fd 5, /mnt/x/f, for 3.2 s: no signal can end this call: see to what it waits for" */
+/* What was left, as snprintf: a line each, without a newline at the end; "" if nothing was; -EINVAL for NULL.
+ * "\"import\" (thread 1240) in read on fd 5 (request_wait_answer), /mnt/x/f, for 3.2 s: no signal can end this call: see to ..." */
 int unstick_left_print(const struct unstick_left *left, char *buf, size_t size);
 
 /* Takes no more operations, cancels all, waits until all have ended. 0; -EBUSY at `until`: *left (may be NULL) says what; it
@@ -637,14 +637,14 @@ UNSTICK_MUST_USE int unstick_pool_close(struct unstick_pool *pool, unstick_time 
  * handles of its jobs stay good. Returns NULL; in a job of its own it does nothing but return its argument. */
 struct unstick_pool *unstick_pool_free(struct unstick_pool *pool);
 
-struct unstick_pool_stats {
+struct unstick_pool_counts {
 	uint64_t started, done, cancelled, timed_out, failed; /* jobs ever; the latter four have ended */
 	uint64_t abandoned_ever, came_back;                   /* of them, those that ended after all */
 	unsigned queued, running, abandoned;                  /* now */
 	unsigned threads;                                     /* now, without those of abandoned jobs */
 	uint64_t reserved[8];
 };
-int unstick_pool_stats(struct unstick_pool *pool, struct unstick_pool_stats *ret);
+int unstick_pool_stats(struct unstick_pool *pool, struct unstick_pool_counts *ret);
 
 /* A result as POSIX functions give it: negative becomes -1 with errno set. */
 static inline long unstick_posix(long result)

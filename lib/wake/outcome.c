@@ -73,25 +73,30 @@ const char *unstick_kind_name(int kind)
 	return kind >= 0 && kind < KINDS ? kind_names[kind] : "unknown";
 }
 
+const char *outcome_advice(int kind)
+{
+	return kind >= 0 && kind < KINDS ? kind_advice[kind] : "unknown outcome";
+}
+
 static const char *error_name(int error)
 {
 	const char *name = strerrorname_np(-error);
 	return name ? name : "?";
 }
 
-/* " in read on fd 5 (pipe_read)" */
-static size_t print_where(const struct unstick_outcome *outcome, char *buf, size_t size)
+void outcome_where(const struct unstick_outcome *outcome, char *buf, size_t size)
 {
 	const struct call *call = call_find(outcome->nr);
 	char fd[24] = "", wait[48] = "", number[32];
+	buf[0] = '\0';
 	if (outcome->nr < 0)
-		return (size_t)snprintf(buf, size, "%s", "");
+		return;
 	snprintf(number, sizeof number, "call %ld", outcome->nr);
 	if (outcome->fd >= 0)
 		snprintf(fd, sizeof fd, " on fd %d", outcome->fd);
 	if (outcome->wait[0])
 		snprintf(wait, sizeof wait, " (%.39s)", outcome->wait);
-	return (size_t)snprintf(buf, size, " in %s%s%s", call ? call->name : number, fd, wait);
+	snprintf(buf, size, " in %s%s%s", call ? call->name : number, fd, wait);
 }
 
 /* Whose handler it is now, or whose child is left. */
@@ -115,11 +120,10 @@ int unstick_outcome_print(const struct unstick_outcome *outcome, char *buf, size
 	char where[128], who[256], error[24] = "";
 	if (!outcome || (!buf && size))
 		return -EINVAL;
-	print_where(outcome, where, sizeof where);
+	outcome_where(outcome, where, sizeof where);
 	print_who(outcome, who, sizeof who);
 	if (outcome->error)
 		snprintf(error, sizeof error, ", %s", error_name(outcome->error));
-	const char *advice = outcome->kind >= 0 && outcome->kind < KINDS ? kind_advice[outcome->kind] : "unknown outcome";
-	return snprintf(buf, size, "%d%s: %s%s%s (%u signal%s, %.3f ms)", (int)outcome->tid, where, advice, error, who,
-	                outcome->signals, outcome->signals == 1 ? "" : "s", (double)outcome->ns / 1e6);
+	return snprintf(buf, size, "%d%s: %s%s%s (%u signal%s, %.3f ms)", (int)outcome->tid, where, outcome_advice(outcome->kind),
+	                error, who, outcome->signals, outcome->signals == 1 ? "" : "s", (double)outcome->ns / 1e6);
 }

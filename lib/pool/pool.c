@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Making and ending pools; what they have done. A close has four steps: take no more, cut all, wait, abandon the rest. It waits for
+ * nothing but the time and the jobs: no lock that a stuck thread could hold is taken.
+ */
+#include "pool/pool.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "limit/alarm.h"
+#include "pool/crew.h"
+#include "pool/job.h"
+#include "pool/left.h"
+#include "pool/warden.h"
+#include "wake/scope.h"
+#include "wake/signal.h"
+#include "wake/sleep.h"
+
+enum { DEFAULT_THREADS = 64, DEFAULT_QUEUE = 1024, DEFAULT_ABANDONED = 256, MOST_THREADS = 65536 };
+static const int64_t DEFAULT_GRACE = TIME_NS_PER_S;
+
+bool pool_is_parents(const struct unstick_pool *pool)
+{
+	return pool->fork_epoch != scope_fork_epoch;
+}
+
+void pool_hold(struct unstick_pool *pool)
+{
+	atomic_fetch_add_explicit(&pool->refs, 1, memory_order_relaxed);
+}
+
+void pool_drop(struct unstick_pool *pool)
+{
+	if (atomic_fetch_sub_explicit(&pool->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	unstick_token_unref(pool->token);
+	free(pool);
+}
+
+/* ---- new */
+
+static int refuse(int error, const char *why)
+{
+	log_line("unstick: pool: %s", why);
+	return error;
+}
+
+static int check_options(const struct unstick_pool_options *options)
+{
+	if (options->size != sizeof *options)
+		return refuse(-EINVAL, "size is not that of struct unstick_pool_options: set it to sizeof");
+	if (options->flags)
+		return refuse(-EINVAL, "a flag is not known to this version of the library: leave it out");
+	if (options->threads > MOST_THREADS)
+		return refuse(-EINVAL, "options.threads is more than 65536: take fewer, jobs wait for one");
+	if (options->grace_ns < 0)
+		return refuse(-EINVAL, "options.grace_ns is negative: it is a span in nanoseconds");
+	if (options->stack && options->stack < (size_t)PTHREAD_STACK_MIN)
+		return refuse(-EINVAL, "options.stack is less than PTHREAD_STACK_MIN: it is in bytes");
+	return 0;
+}
+
+static unsigned or_default(unsigned value, unsigned otherwise)
+{
+	return value ? value : otherwise;
+}
+
+static void fill(struct unstick_pool *pool, const struct unstick_pool_options *options)
+{
+	atomic_store(&pool->refs, 1);
+	pool->fork_epoch = scope_fork_epoch;
+	pool->most_threads = or_default(options->threads, DEFAULT_THREADS);
+	pool->most_queued = or_default(options->queue, DEFAULT_QUEUE);
+	pool->most_abandoned = or_default(options->abandoned, DEFAULT_ABANDONED);
+	pool->stack = options->stack;
+	pool->grace_ns = options->grace_ns ? options->grace_ns : DEFAULT_GRACE;
+	job_list_init(&pool->queue);
+	job_list_init(&pool->running);
+	job_list_init(&pool->abandoned);
+	pthread_sigmask(SIG_SETMASK, NULL, &pool->mask);
+	sigdelset(&pool->mask, unstick_signal());
+}
+
+int unstick_pool_new(struct unstick_pool **ret, const struct unstick_pool_options *options)
+{
+	const struct unstick_pool_options defaults = {.size = sizeof defaults};
+	options = options ? options : &defaults;
+	int error = ret ? check_options(options) : refuse(-EINVAL, "ret is NULL");
+	if (error || (error = signal_initialise()) || (error = alarm_start()))
+		return error;
+	warden_initialise();
+	struct unstick_pool *pool = calloc(1, sizeof *pool);
+	if (!pool)
+		return -ENOMEM;
+	fill(pool, options);
+	error = unstick_token_new(&pool->token, NULL);
+	if (error)
+		pool_drop(pool);
+	else
+		*ret = pool;
+	return error;
+}
+
+/* ---- close */
+
+static void cut_own_parents(const struct job_list *list)
+{
+	for (struct unstick_job *job = list->first; job; job = job->next)
+		if (job->has_own_parent)
+			unstick_token_cancel(job->token);
+}
+
+static struct unstick_job *take_queued(struct unstick_pool *pool)
+{
+	lock_take(&pool->lock);
+	struct unstick_job *job = pool->queue.first;
+	if (job) {
+		job_list_remove(&pool->queue, job);
+		atomic_store(&job->state, 0); /* nobody else's any more */
+	}
+	lock_drop(&pool->lock);
+	return job;
+}
+
+static void end_queued(struct unstick_pool *pool)
+{
+	struct unstick_job *job;
+	while ((job = take_queued(pool))) {
+		int reason = unstick_token_error(job->token);
+		job_end(job, job_state_of(reason), reason, NULL);
+	}
+}
+
+static void stop(struct unstick_pool *pool)
+{
+	lock_take(&pool->lock);
+	pool->closing = true;
+	lock_drop(&pool->lock);
+	unstick_token_cancel(pool->token);
+	lock_take(&pool->lock);
+	cut_own_parents(&pool->queue);
+	cut_own_parents(&pool->running);
+	lock_drop(&pool->lock);
+	end_queued(pool);
+	crew_ring_all(pool);
+}
+
+static unsigned count_live(struct unstick_pool *pool)
+{
+	lock_take(&pool->lock);
+	unsigned live = pool->queue.count + pool->running.count + pool->abandoned.count;
+	lock_drop(&pool->lock);
+	return live;
+}
+
+/* 0; -EBUSY at `until`; what cut the wait short. */
+static int wait_for_all(struct unstick_pool *pool, unstick_time until)
+{
+	for (;;) {
+		uint32_t seen = atomic_load(&pool->ended);
+		if (!count_live(pool))
+			return 0;
+		if (unstick_now() >= until)
+			return -EBUSY;
+		int error = sleep_on(&pool->ended, seen, until);
+		if (error)
+			return error;
+	}
+}
+
+static struct unstick_job *take_running(struct unstick_pool *pool)
+{
+	lock_take(&pool->lock);
+	struct unstick_job *job = unstick_job_ref(pool->running.first);
+	lock_drop(&pool->lock);
+	return job;
+}
+
+static void abandon_rest(struct unstick_pool *pool)
+{
+	struct unstick_job *job;
+	while ((job = take_running(pool))) {
+		job_abandon(job, NULL);
+		unstick_job_unref(job);
+	}
+}
+
+static bool is_in_job_of(const struct unstick_pool *pool)
+{
+	return job_current && job_current->pool == pool;
+}
+
+int unstick_pool_close(struct unstick_pool *pool, unstick_time until, struct unstick_left *left)
+{
+	struct unstick_left unused;
+	if (!pool)
+		return refuse(-EINVAL, "close: pool is NULL");
+	if (pool_is_parents(pool))
+		return -EOWNERDEAD;
+	if (is_in_job_of(pool))
+		return refuse(-EDEADLK,
+		              "close: called in a job of the pool's own, it would wait for itself: call it in another thread");
+	stop(pool);
+	int error = wait_for_all(pool, until);
+	if (error != -EBUSY)
+		return error;
+	left = left ? left : &unused;
+	abandon_rest(pool);
+	left_fill(pool, left);
+	return left->count ? -EBUSY : 0;
+}
+
+struct unstick_pool *unstick_pool_free(struct unstick_pool *pool)
+{
+	struct unstick_left left;
+	if (!pool || pool_is_parents(pool)) /* a child has no threads to free it from, and perhaps a lock that nobody holds */
+		return NULL;
+	if (is_in_job_of(pool)) {
+		log_line("unstick: pool: freed in a job of its own: it would wait for itself, so it is not: free it in another "
+		         "thread");
+		return pool;
+	}
+	stop(pool);
+	if (count_live(pool)) {
+		abandon_rest(pool);
+		left_fill(pool, &left);
+	}
+	pool_drop(pool);
+	return NULL;
+}
+
+int unstick_pool_stats(struct unstick_pool *pool, struct unstick_pool_counts *ret)
+{
+	if (!pool || !ret)
+		return -EINVAL;
+	if (pool_is_parents(pool))
+		return -EOWNERDEAD;
+	lock_take(&pool->lock);
+	*ret = pool->stats;
+	ret->queued = pool->queue.count;
+	ret->running = pool->running.count;
+	ret->abandoned = pool->abandoned.count;
+	ret->threads = pool->threads;
+	lock_drop(&pool->lock);
+	return 0;
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+#include "pool/warden.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+#include "inspect/task.h"
+#include "limit/alarm.h"
+#include "pool/job.h"
+#include "pool/process.h"
+
+static const unstick_time LOOK_GAP = 10 * TIME_NS_PER_MS;
+static const unstick_time BUDGET = 500000; /* of a pass: the monitor has deadlines to keep */
+
+static struct lock warden_lock; /* order: after a pool's */
+static struct unstick_job *watched, **watched_end = &watched;
+
+/* ---- the list; under the lock */
+
+static void watch(struct unstick_job *job, unstick_time at)
+{
+	struct warden_entry *entry = &job->warden;
+	entry->at = at;
+	entry->next = NULL;
+	entry->back = watched_end;
+	*watched_end = job;
+	watched_end = &entry->next;
+}
+
+static void unwatch(struct unstick_job *job)
+{
+	struct warden_entry *entry = &job->warden;
+	*entry->back = entry->next;
+	if (entry->next)
+		entry->next->warden.back = entry->back;
+	else
+		watched_end = entry->back;
+	entry->back = NULL;
+}
+
+void warden_forget(struct unstick_job *job)
+{
+	lock_take(&warden_lock);
+	if (job->warden.back)
+		unwatch(job);
+	job->warden.forgotten = true;
+	lock_drop(&warden_lock);
+}
+
+/* ---- fired */
+
+void warden_on_fired(void *arg, int error)
+{
+	struct unstick_job *job = arg;
+	struct unstick_pool *pool = job->pool;
+	lock_take(&pool->lock);
+	uint32_t state = atomic_load(&job->state);
+	if (state == UNSTICK_JOB_QUEUED)
+		job_list_remove(&pool->queue, job);
+	if (state == UNSTICK_JOB_RUNNING) {
+		job->cut = unstick_now();
+		job->error = error;
+		lock_take(&warden_lock);
+		if (!job->warden.forgotten)
+			watch(job, job->cut + LOOK_GAP);
+		lock_drop(&warden_lock);
+	}
+	lock_drop(&pool->lock);
+	if (state == UNSTICK_JOB_QUEUED)
+		job_end(job, job_state_of(error), error, NULL);
+	else if (state == UNSTICK_JOB_RUNNING)
+		alarm_ring(); /* this pass may have gone by our source already */
+}
+
+/* ---- looks */
+
+static unstick_time end_of_grace(const struct unstick_job *job)
+{
+	unstick_time grace = job->pool->grace_ns;
+	if (job->process)
+		grace = time_add(grace, process_grace(job->process));
+	return time_add(job->cut, grace);
+}
+
+/* What the pokes came to; reads nothing but memory. */
+static bool was_uninterruptible(const struct unstick_job *job)
+{
+	struct unstick_outcome outcome;
+	return unstick_thread_outcome(job->thread, &outcome) == 0 && outcome.kind == UNSTICK_UNINTERRUPTIBLE;
+}
+
+/* The number of its sleeps, if it seems to be in one that no signal ends. */
+static int64_t uninterruptible_switches(const struct unstick_job *job)
+{
+	return !job->process && was_uninterruptible(job) ? task_switches(0, job->tid) : -1;
+}
+
+/* In the same sleep as at the look before? */
+static bool is_hopeless(struct unstick_job *job, struct unstick_outcome *outcome)
+{
+	struct unstick_report report;
+	return job->warden.switches >= 0 && job_look(job, outcome, &report) && outcome->kind == UNSTICK_UNINTERRUPTIBLE &&
+	       task_switches(0, job->tid) == job->warden.switches;
+}
+
+/* The next moment to look at it, or UNSTICK_NEVER: it has been abandoned. */
+static unstick_time look(struct unstick_job *job)
+{
+	struct unstick_outcome outcome;
+	struct unstick_report report;
+	unsigned before = job->warden.looks++;
+	if (before == 0) {
+		job->warden.switches = uninterruptible_switches(job);
+		return time_add(unstick_now(), LOOK_GAP);
+	}
+	if (before == 1 && !is_hopeless(job, &outcome))
+		return end_of_grace(job);
+	if (before > 1)
+		(void)job_look(job, &outcome, &report);
+	job_abandon(job, &outcome);
+	return UNSTICK_NEVER;
+}
+
+/* One that is due, with a reference, or NULL. Under the lock. */
+static struct unstick_job *take_due(unstick_time now)
+{
+	struct unstick_job *job = watched;
+	while (job && job->warden.at > now)
+		job = job->warden.next;
+	if (job)
+		unwatch(job);
+	return unstick_job_ref(job);
+}
+
+static unstick_time next_due(void)
+{
+	unstick_time due = UNSTICK_NEVER;
+	for (struct unstick_job *job = watched; job; job = job->warden.next)
+		due = time_min(due, job->warden.at);
+	return due;
+}
+
+static unstick_time scan(unstick_time now)
+{
+	struct unstick_job *job;
+	unstick_time end = now + BUDGET;
+	lock_take(&warden_lock);
+	while (unstick_now() < end && (job = take_due(now))) {
+		lock_drop(&warden_lock);
+		unstick_time next = look(job);
+		lock_take(&warden_lock);
+		if (next != UNSTICK_NEVER && !job->warden.forgotten)
+			watch(job, next);
+		lock_drop(&warden_lock);
+		unstick_job_unref(job);
+		lock_take(&warden_lock);
+	}
+	unstick_time due = next_due();
+	lock_drop(&warden_lock);
+	return due <= now ? time_add(unstick_now(), BUDGET) : due;
+}
+
+/* ---- fork */
+
+static void after_fork_child(void)
+{
+	warden_lock.word = 0;
+	watched = NULL; /* the jobs are the parent's */
+	watched_end = &watched;
+}
+
+static void register_once(void)
+{
+	alarm_add(scan);
+	pthread_atfork(NULL, NULL, after_fork_child);
+}
+
+void warden_initialise(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, register_once);
+}
