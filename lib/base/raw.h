@@ -11,6 +11,10 @@
 
 long raw_syscall(long nr, long a, long b, long c, long d, long e, long f);
 
+/* clone(2) with a stack of the child's own, which grows down from `stack` (a multiple of 16): the child runs fn(arg) and ends with
+ * status 0. `pidfd` may be NULL without CLONE_PIDFD. CLONE_SETTLS, CLONE_CHILD_* must not be set. Returns in the caller only. */
+long raw_clone(unsigned long flags, void *stack, int *pidfd, void (*fn)(void *), void *arg);
+
 #define RAW_0(nr) raw_syscall((nr), 0, 0, 0, 0, 0, 0)
 #define RAW_1(nr, a) raw_syscall((nr), (long)(a), 0, 0, 0, 0, 0)
 #define RAW_2(nr, a, b) raw_syscall((nr), (long)(a), (long)(b), 0, 0, 0, 0)

@@ -23,4 +23,33 @@ raw_syscall:
 	ret
 	.cfi_endproc
 	.size	raw_syscall, . - raw_syscall
+
+/* raw_clone(flags, stack, pidfd, fn, arg): see raw.h.
+ * C gives   rdi flags, rsi stack, rdx pidfd, rcx fn, r8 arg
+ * Linux has rax nr, rdi flags, rsi stack, rdx parent_tid, r10 child_tid, r8 tls: the last two are not looked at without their flags.
+ * What the call preserves, the child has too: fn is kept in r9, arg in r8.
+ */
+	.globl	raw_clone
+	.hidden	raw_clone
+	.type	raw_clone, @function
+	.balign	16
+raw_clone:
+	.cfi_startproc
+	endbr64
+	movq	%rcx, %r9
+	movl	$56, %eax
+	syscall
+	testq	%rax, %rax
+	jz	1f
+	ret
+1:	.cfi_undefined rip
+	xorl	%ebp, %ebp
+	movq	%r8, %rdi
+	call	*%r9
+	xorl	%edi, %edi
+	movl	$60, %eax
+	syscall
+	hlt
+	.cfi_endproc
+	.size	raw_clone, . - raw_clone
 	.section .note.GNU-stack, "", @progbits
