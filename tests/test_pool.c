@@ -182,7 +182,9 @@ Test(pool, threads_are_started_while_there_is_work_for_them)
 		cr_assert_eq(join(jobs[i], NULL), 0);
 		unstick_job_unref(jobs[i]);
 	}
-	cr_assert_eq(join(start(come, NULL), NULL), 0, "an idle one takes it");
+	struct unstick_job *more = start(come, NULL);
+	cr_assert_eq(join(more, NULL), 0, "an idle one takes it");
+	unstick_job_unref(more);
 	cr_assert_eq(stats().threads, 3);
 	close_all();
 }
