@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 extern const struct benchmark bench_cancel_own, bench_cancel_foreign, bench_deadline, bench_deadline_busy, bench_overhead,
-        bench_scope, bench_many_1000, bench_many_10000, bench_wheel, bench_wheel_expire, bench_engine_memory,
+        bench_pool, bench_scope, bench_many_1000, bench_many_10000, bench_wheel, bench_wheel_expire, bench_engine_memory,
         bench_engine_deadlines, bench_engine_cancel, bench_across_nop, bench_across_pipe, bench_across_unix, bench_across_tcp,
         bench_own_nop, bench_own_pipe, bench_own_unix, bench_own_tcp, bench_echo;
 #if BENCH_URING
@@ -25,20 +25,43 @@ extern const struct benchmark bench_echo_uv;
 #endif
 
 const struct benchmark *const benchmarks[] = {
-        &bench_cancel_own,       &bench_cancel_foreign, &bench_deadline,
-        &bench_deadline_busy,    &bench_overhead,       &bench_scope,
-        &bench_many_1000,        &bench_many_10000,     &bench_wheel,
-        &bench_wheel_expire,     &bench_engine_memory, /* before all that have many operations */
-        &bench_engine_deadlines, &bench_engine_cancel,
+        &bench_cancel_own,
+        &bench_cancel_foreign,
+        &bench_deadline,
+        &bench_deadline_busy,
+        &bench_overhead,
+        &bench_pool,
+        &bench_scope,
+        &bench_many_1000,
+        &bench_many_10000,
+        &bench_wheel,
+        &bench_wheel_expire,
+        &bench_engine_memory, /* before all that have many operations */
+        &bench_engine_deadlines,
+        &bench_engine_cancel,
 #if BENCH_URING
-        &bench_engine_nop,       &bench_engine_pipe,    &bench_engine_unix,
-        &bench_engine_tcp,       &bench_engine_nop_1,   &bench_engine_pipe_1,
-        &bench_engine_unix_1,    &bench_engine_tcp_1,   &bench_link_nop,
-        &bench_link_pipe,        &bench_link_unix,      &bench_link_tcp,
+        &bench_engine_nop,
+        &bench_engine_pipe,
+        &bench_engine_unix,
+        &bench_engine_tcp,
+        &bench_engine_nop_1,
+        &bench_engine_pipe_1,
+        &bench_engine_unix_1,
+        &bench_engine_tcp_1,
+        &bench_link_nop,
+        &bench_link_pipe,
+        &bench_link_unix,
+        &bench_link_tcp,
 #endif
-        &bench_across_nop,       &bench_across_pipe,    &bench_across_unix,
-        &bench_across_tcp,       &bench_own_nop,        &bench_own_pipe,
-        &bench_own_unix,         &bench_own_tcp,        &bench_echo,
+        &bench_across_nop,
+        &bench_across_pipe,
+        &bench_across_unix,
+        &bench_across_tcp,
+        &bench_own_nop,
+        &bench_own_pipe,
+        &bench_own_unix,
+        &bench_own_tcp,
+        &bench_echo,
 #if BENCH_UV
         &bench_echo_uv,
 #endif
