@@ -104,6 +104,7 @@ static struct unstick_job *next_job(struct unstick_pool *pool)
 		uint32_t seen = atomic_load(&pool->bell);
 		pool->idle++;
 		lock_drop(&pool->lock);
+		prctl(PR_SET_NAME, "unstick-job"); /* not the last job's any more */
 		futex_sleep(&pool->bell, seen, until);
 		lock_take(&pool->lock);
 		pool->idle--;
@@ -142,7 +143,6 @@ static void *thread_main(void *arg)
 {
 	struct unstick_pool *pool = arg;
 	pthread_sigmask(SIG_SETMASK, &pool->mask, NULL);
-	prctl(PR_SET_NAME, "unstick-job");
 	struct unstick_thread *self = unstick_thread_self(); /* NULL, without memory: unstick_scope_begin() then fails each job */
 	bool counted = work(pool, self);
 	unstick_thread_unref(self);
