@@ -2,6 +2,7 @@
  *
  * inspect/fd.h: each kind of fd, here and in another process, on healthy and on silent file systems, and its text.
  */
+#include <errno.h>
 #include "silent_fuse.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>

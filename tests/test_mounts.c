@@ -2,6 +2,7 @@
  *
  * inspect/mounts.h: types, mounts that exist, mounts that are not listed, lines longer than any buffer.
  */
+#include <errno.h>
 #include "silent_fuse.h"
 #include <linux/stat.h>
 #include "inspect/mounts.h"

@@ -16,12 +16,12 @@
 #include <unistd.h>
 
 #include "../faults/fault.h"
-#include "late_file.h"
+#include "hung_fuse.h"
 #include "unstick.h"
 
 enum { READS = 64, SIZE = 4096, POISON = 0x5E };
 
-static struct late_file late;
+static struct hung_fuse late;
 static struct unstick_engine *engine;
 static unsigned char memory[READS][SIZE];
 static struct unstick_op *reads[READS];
@@ -30,7 +30,8 @@ static int direct, cached;
 static void start_with(unsigned orphans)
 {
 	struct unstick_engine_options options = {.size = sizeof options, .files = READS, .orphans = orphans};
-	late_file_make(&late);
+	if (hung_fuse_start(&late, true) < 0)
+		fault_skip("%s", late.keeper.why);
 	direct = open(late.direct, O_RDWR | O_CLOEXEC);
 	cached = open(late.cached, O_RDWR | O_CLOEXEC);
 	CHECK(direct >= 0 && cached >= 0, "open: %s", strerror(errno));
@@ -186,7 +187,7 @@ static void all_return_at_their_deadlines(void)
 	              stats().expiries == READS,
 	      "%u orphans, %lu ever, %lu expiries", left, stats().orphans_ever, stats().expiries);
 	memory_is_untouched();
-	late_file_answer(&late);
+	hung_fuse_answer(&late);
 	WAIT_UNTIL(stats().orphans == 0);
 	memory_is_untouched();
 	CHECK(stats().orphans_ever == left && stats().orphan_oldest_ns == 0, "stats afterwards");
@@ -209,7 +210,7 @@ static void sockets_are_not_held_up(void)
 	end_reads(READS, -ECANCELED);
 	more_pings(100);
 	end_pings();
-	late_file_answer(&late);
+	hung_fuse_answer(&late);
 	WAIT_UNTIL(stats().orphans == 0);
 	memory_is_untouched();
 }
@@ -218,10 +219,10 @@ static void answers_in_time(void)
 {
 	start_with(READS);
 	begin_reads(READS, unstick_after_ms(3600 * 1000));
-	late_file_answer(&late);
+	hung_fuse_answer(&late);
 	for (unsigned i = 0; i < READS; i++) {
 		CHECK(unstick_op_wait(reads[i], UNSTICK_NEVER) == 0 && unstick_op_result(reads[i]) == SIZE, "read %u", i);
-		CHECK(memory[i][0] == LATE_BYTE && memory[i][SIZE - 1] == LATE_BYTE, "read %u has not its bytes", i);
+		CHECK(memory[i][0] == HUNG_FUSE_BYTE && memory[i][SIZE - 1] == HUNG_FUSE_BYTE, "read %u has not its bytes", i);
 	}
 	CHECK(stats().orphans_ever == 0, "orphans");
 }
@@ -245,7 +246,7 @@ static void above_the_limit(void)
 	CHECK(unstick_engine_submit(engine, &UNSTICK_READ(fds[0], &byte, 1), &op) == 0, "a pipe is not concerned");
 	CHECK(unstick_op_wait(op, UNSTICK_NEVER) == 0 && unstick_op_result(op) == 1, "the pipe's read");
 	unstick_op_unref(op);
-	late_file_answer(&late);
+	hung_fuse_answer(&late);
 	WAIT_UNTIL(stats().orphans == 0);
 	CHECK(unstick_engine_submit(engine, &one_more, &op) == 0, "once the kernel has let go");
 	CHECK(unstick_op_wait(op, UNSTICK_NEVER) == 0 && unstick_op_result(op) == SIZE, "that read: %ld", unstick_op_result(op));
@@ -267,7 +268,7 @@ static void close_says_what_is_left(void)
 	fault_note("left: %s", left.what);
 	end_reads(READS, -ECANCELED);
 	CHECK(unstick_engine_close(engine, 0, &left) == -EBUSY, "once more, too early");
-	late_file_answer(&late);
+	hung_fuse_answer(&late);
 	CHECK(unstick_engine_close(engine, UNSTICK_NEVER, &left) == 0, "once the kernel has let go");
 	memory_is_untouched();
 	unstick_engine_free(engine);
@@ -279,7 +280,7 @@ static void daemon_dies(void)
 	hang_reads(READS);
 	CHECK(unstick_engine_close(engine, unstick_after_ms(50), NULL) == -EBUSY, "close");
 	end_reads(READS, -ECANCELED);
-	late_file_end(&late);
+	hung_fuse_end(&late);
 	CHECK(unstick_engine_close(engine, UNSTICK_NEVER, NULL) == 0, "close after the daemon's end");
 	memory_is_untouched();
 	unstick_engine_free(engine);
@@ -293,7 +294,7 @@ static void freed_with_orphans(void)
 	end_reads(READS, -ECANCELED);
 	CHECK(unstick_engine_free(engine) == NULL, "free");
 	CHECK(hung() == READS, "%u hang", hung());
-	late_file_answer(&late);
+	hung_fuse_answer(&late);
 	WAIT_UNTIL(hung() == 0);
 	memory_is_untouched();
 }
@@ -321,12 +322,12 @@ static void library_memory(void)
 	read.flags = UNSTICK_BUFFER;
 	CHECK(run_until(read, unstick_after_ms(20)) == -ETIMEDOUT, "read");
 	unstick_buffer_unref(buffer); /* the library still has it: ASan would see the late answer's write */
-	late_file_answer(&late);
+	hung_fuse_answer(&late);
 	WAIT_UNTIL(stats().orphans == 0);
 	CHECK(unstick_buffer_new(&buffer, SIZE) == 0, "buffer");
 	read.buf = buffer;
 	CHECK(run_until(read, unstick_after_ms(3600 * 1000)) == SIZE, "another read");
-	CHECK(((unsigned char *)unstick_buffer_data(buffer))[SIZE - 1] == LATE_BYTE, "its bytes");
+	CHECK(((unsigned char *)unstick_buffer_data(buffer))[SIZE - 1] == HUNG_FUSE_BYTE, "its bytes");
 	unstick_buffer_unref(buffer);
 }
 
@@ -342,7 +343,7 @@ static void late_open_leaks_nothing(void)
 	CHECK(run_until(UNSTICK_STATX(AT_FDCWD, late.hidden, 0, STATX_BASIC_STATS, &status), unstick_after_ms(20)) == -ETIMEDOUT,
 	      "statx");
 	memset(late.hidden, POISON, sizeof late.hidden); /* the path is ours again, too */
-	late_file_answer(&late);
+	hung_fuse_answer(&late);
 	WAIT_UNTIL(stats().orphans == 0);
 	for (size_t i = 0; i < sizeof status; i++)
 		CHECK(((unsigned char *)&status)[i] == POISON, "statx was written after its end");
@@ -354,7 +355,7 @@ static void late_write(void)
 	start_with(READS);
 	memset(memory[0], 'w', SIZE);
 	CHECK(run_until(UNSTICK_PWRITE(direct, memory[0], SIZE, 0), unstick_after_ms(20)) == -ETIMEDOUT, "write");
-	late_file_answer(&late);
+	hung_fuse_answer(&late);
 	WAIT_UNTIL(stats().orphans == 0);
 	CHECK(run_until(UNSTICK_PWRITE(direct, memory[0], SIZE, 0), unstick_after_ms(3600 * 1000)) == SIZE, "another write");
 }

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include "silent_file.h"
+#include "hung_fuse.h"
 #include "victim.h"
 
 enum { LOOKS = 5 };
@@ -67,16 +67,17 @@ static long own_open(struct victim *victim)
 
 static void dead_mount(long (*call)(struct victim *), long nr, bool hidden, void (*attempt)(struct victim *, long))
 {
-	struct silent_file file;
+	struct hung_fuse fuse;
 	struct victim victim = {.call = call};
-	silent_file_make(&file);
+	if (hung_fuse_start(&fuse, false) < 0)
+		fault_skip("%s", fuse.keeper.why);
 	victim.token = make_token();
-	victim.arg = hidden ? file.hidden : file.path;
-	victim.fd = hidden ? -1 : open(file.path, O_RDONLY | O_CLOEXEC);
+	victim.arg = hidden ? fuse.hidden : fuse.direct;
+	victim.fd = hidden ? -1 : open(fuse.direct, O_RDONLY | O_CLOEXEC);
 	CHECK(hidden || victim.fd >= 0, "open: %s", strerror(errno));
 	victim_block(&victim, nr);
 	attempt(&victim, nr);
-	silent_file_end(&file);
+	hung_fuse_end(&fuse);
 	victim_join(&victim);
 	CHECK(victim.result == -ENOTCONN || victim.result == -ECONNABORTED, "%ld", victim.result);
 	CHECK(victim.end == 0, "%d", victim.end);
