@@ -43,6 +43,7 @@ static struct share {
 } * share;
 
 static int proc_dir = -1;
+static const struct fault *current;
 
 /* ---- TSan: a forked child of a process with threads may start threads; a case that is skipped leaves its threads where they are
  * */
@@ -56,6 +57,11 @@ const char *__tsan_default_options(void)
 #endif
 
 /* ---- in the case */
+
+const struct fault *fault_current(void)
+{
+	return current;
+}
 
 static bool decide(enum verdict verdict, const char *format, va_list list)
 {
@@ -297,6 +303,7 @@ static void run_case(const struct fault *fault)
 	signal(SIGINT, SIG_DFL);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	setpgid(0, 0);
+	current = fault;
 	fault->run();
 	int none = NO_VERDICT;
 	atomic_compare_exchange_strong(&share->verdict, &none, PASSED);

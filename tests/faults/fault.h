@@ -45,6 +45,9 @@ struct fault {
 
 int fault_main(int argc, char **argv, const struct fault *faults, size_t count);
 
+/* The one that runs: for a function that several have. */
+const struct fault *fault_current(void);
+
 /* All of these from any thread of the case, and from its children. */
 _Noreturn void fault_fail(const char *file, int line, const char *condition, const char *format, ...)
         __attribute__((format(printf, 4, 5)));

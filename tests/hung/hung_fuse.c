@@ -14,7 +14,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { NODE_DIR = 1, NODE_DIRECT, NODE_CACHED, NODE_MUTE, HELD = 1024, LARGEST = 1 << 17 };
+enum { NODE_DIR = 1, NODE_DIRECT, NODE_CACHED, NODE_MUTE, NODE_DEAD, HELD = 1024, LARGEST = 1 << 17 };
 
 /* Of the daemon: */
 static int device = -1;
@@ -73,9 +73,10 @@ static void hold(const struct fuse_in_header *in, uint32_t size)
 
 static void look_up(const struct fuse_in_header *in)
 {
-	static const char *const names[] = {[NODE_DIRECT] = "direct", [NODE_CACHED] = "cached", [NODE_MUTE] = "mute"};
+	static const char *const names[] = {
+	        [NODE_DIRECT] = "direct", [NODE_CACHED] = "cached", [NODE_MUTE] = "mute", [NODE_DEAD] = "dead"};
 	const char *name = (const char *)(in + 1);
-	uint64_t node = NODE_MUTE;
+	uint64_t node = NODE_DEAD;
 	if (name[0] == 'h') {
 		hold(in, 0);
 		return;
@@ -91,7 +92,8 @@ static void look_up(const struct fuse_in_header *in)
 static void serve_others(const struct fuse_in_header *in)
 {
 	const struct fuse_attr_out attr = {.attr_valid = 1000, .attr = attributes(in->nodeid)};
-	if (in->nodeid == NODE_MUTE || in->opcode == FUSE_INTERRUPT || in->opcode == FUSE_FORGET || in->opcode == FUSE_BATCH_FORGET)
+	if (in->nodeid == NODE_MUTE || in->nodeid == NODE_DEAD || in->opcode == FUSE_INTERRUPT || in->opcode == FUSE_FORGET ||
+	    in->opcode == FUSE_BATCH_FORGET)
 		return; /* an interrupt without an answer, of all that there are: the call stays where it is */
 	if (in->opcode == FUSE_GETATTR)
 		reply(in->unique, 0, &attr, sizeof(attr));
@@ -110,7 +112,8 @@ static void serve_request(const struct fuse_in_header *in)
 	                                   .max_write = LARGEST,
 	                                   .max_background = 256,
 	                                   .flags = FUSE_POSIX_LOCKS | (async_reads ? FUSE_ASYNC_READ : 0u)};
-	const struct fuse_open_out opened = {.fh = 1, .open_flags = in->nodeid == NODE_CACHED ? 0 : FOPEN_DIRECT_IO};
+	const struct fuse_open_out opened = {
+	        .fh = 1, .open_flags = in->nodeid == NODE_CACHED || in->nodeid == NODE_DEAD ? 0 : FOPEN_DIRECT_IO};
 	switch (in->opcode) {
 	case FUSE_INIT:
 		reply(in->unique, 0, &init, sizeof(init));
@@ -125,7 +128,8 @@ static void serve_request(const struct fuse_in_header *in)
 	case FUSE_FLUSH:
 	case FUSE_RELEASE:
 	case FUSE_RELEASEDIR:
-		reply(in->unique, 0, NULL, 0);
+		if (in->nodeid != NODE_DEAD)
+			reply(in->unique, 0, NULL, 0);
 		break;
 	default:
 		serve_others(in);
@@ -199,6 +203,7 @@ int hung_fuse_start(struct hung_fuse *fuse, bool async)
 	snprintf(fuse->direct, sizeof(fuse->direct), "%s/direct", fuse->dir);
 	snprintf(fuse->cached, sizeof(fuse->cached), "%s/cached", fuse->dir);
 	snprintf(fuse->mute, sizeof(fuse->mute), "%s/mute", fuse->dir);
+	snprintf(fuse->dead, sizeof(fuse->dead), "%s/dead", fuse->dir);
 	snprintf(fuse->hidden, sizeof(fuse->hidden), "%s/hidden", fuse->dir);
 	return keeper_start(&fuse->keeper, &work, fuse);
 }

@@ -3,9 +3,10 @@
  * Files on a FUSE mount whose daemon keeps silent: without libfuse, in a mount namespace of the test's own, for tests of any frame. The
  * names there:
  *
- *     direct   opens, has attributes; reads and writes are not answered, and go past the page cache
+ *     direct   opens, closes, has attributes; reads and writes are not answered, and go past the page cache
  *     cached   likewise, by way of the page cache
- *     mute     opens; nothing else is answered: no attributes, no statfs, no lock, no poll
+ *     mute     opens and closes; nothing else is answered: no attributes, no statfs, no lock, no poll
+ *     dead     opens, by way of the page cache; nothing else is answered, not even its close, which hangs as everything else
  *     h...     a look-up of it is not answered
  *
  * What was not answered may be answered later, all at once: with `byte` only. Other names are not there; other requests are refused
@@ -24,7 +25,7 @@ struct hung_fuse {
 	struct keeper keeper; /* its `why` says why there is none */
 	bool async_reads;
 	char dir[40];
-	char direct[48], cached[48], mute[48], hidden[48];
+	char direct[48], cached[48], mute[48], dead[48], hidden[48];
 };
 
 /* Before there are other threads. All wait for the daemon itself, in state S until a signal comes; `async`: reads by way of the page

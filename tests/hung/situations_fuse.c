@@ -2,7 +2,7 @@
  *
  * Calls on a FUSE mount whose daemon keeps silent. They come out with an error when the daemon has ended.
  * All but the read by way of the page cache wait in state S; the first signal, harmless or not, turns that into a D that not even
- * SIGKILL ends.
+ * SIGKILL ends. An fd that is open there holds the process's exit by itself, if the daemon does not answer its close either.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -27,9 +27,9 @@ static int make_direct(struct hung *hung)
 	return mount_it(hung, false, "direct");
 }
 
-static int make_cached(struct hung *hung)
+static int make_dead(struct hung *hung)
 {
-	return mount_it(hung, true, "cached");
+	return mount_it(hung, true, "dead");
 }
 
 static int make_mute(struct hung *hung)
@@ -91,9 +91,10 @@ const struct hung_situation hung_on_fuse[] = {
 	{.name = "fuse-read", .summary = "a read that the daemon does not answer", .nr = SYS_read, .state = 'S', .has_fd = true,
 	 .holds_exit = true, .fails = true,
 	 .make = make_direct, .open = open_both_ways, .block = block_in_read, .end = end},
+	/* SIGKILL ends the wait for the page, but not the close of its fd that follows. */
 	{.name = "fuse-page-read", .summary = "a read that waits for a page of the daemon's", .nr = SYS_read, .state = 'D', .has_fd = true,
-	 .holds_exit = false, .fails = true,
-	 .make = make_cached, .open = open_both_ways, .block = block_in_read, .end = end},
+	 .holds_exit = true, .fails = true,
+	 .make = make_dead, .open = open_both_ways, .block = block_in_read, .end = end},
 	{.name = "fuse-write", .summary = "a write that the daemon does not answer", .nr = SYS_write, .state = 'S', .has_fd = true,
 	 .holds_exit = true, .fails = true,
 	 .make = make_direct, .open = open_both_ways, .block = block_in_write, .end = end},
@@ -101,7 +102,8 @@ const struct hung_situation hung_on_fuse[] = {
 	 .holds_exit = true, .fails = true, .make = make_mute, .block = block_in_statx, .end = end},
 	{.name = "fuse-lstat", .summary = "an lstat that the daemon does not answer", .nr = SYS_newfstatat, .state = 'S',
 	 .holds_exit = true, .fails = true, .make = make_mute, .block = block_in_lstat, .end = end},
-	{.name = "fuse-fstat", .summary = "an fstat that the daemon does not answer", .nr = SYS_newfstatat, .state = 'S', .has_fd = true,
+	/* newfstatat(fd, "", AT_EMPTY_PATH): an fd in the place of a directory's, which the library does not tell. */
+	{.name = "fuse-fstat", .summary = "an fstat that the daemon does not answer", .nr = SYS_newfstatat, .state = 'S',
 	 .holds_exit = true, .fails = true,
 	 .make = make_mute, .open = open_both_ways, .block = block_in_fstat, .end = end},
 	{.name = "fuse-open", .summary = "an open whose look-up the daemon does not answer", .nr = SYS_openat, .state = 'S',
