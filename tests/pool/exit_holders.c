@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -64,6 +65,7 @@ _Noreturn static void be_holder(void)
 {
 	const struct unstick_job_options options = {.size = sizeof(options), .name = hung.situation->name, .run = hang};
 	struct unstick_pool *pool;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	CHECK(hung_open(&hung) == 0, "%s", hung.path);
 	CHECK(unstick_pool_new(&pool, NULL) == 0 && unstick_job_start(pool, &options, NULL) == 0, "pool");
 	WAIT_UNTIL(is_blocked(0, share->tid));
