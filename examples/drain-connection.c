@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * What a thread of drain-server does for its client: it reads a line, a command, and answers, and reads the next. Most commands get it
- * stuck, each in another call, as the code of real servers does: in code that never heard of unstick, and does nothing but look at what
- * its calls return. A cut call returns -1 and ECANCELED; the command gives up, the connection is ended.
+ * stuck, each in another call, as the code of real servers does, and do no more than look at what the call returns: when it is cut, -1 and
+ * ECANCELED. Then the connection is ended. Only two know that they may be cut: one that might never block, and one that has something to
+ * clear up.
  */
 #include "drain.h"
 
