@@ -246,15 +246,23 @@ static const char *path_in(char *const *env)
 	return path != NULL ? path : "/bin:/usr/bin";
 }
 
+/* By the C library's functions, not raw: TSan must know that the memory is new each time. */
+static struct launch *launch_new(void)
+{
+	int saved_errno = errno;
+	void *at = mmap(NULL, sizeof(struct launch), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	errno = saved_errno;
+	return at != MAP_FAILED ? at : NULL;
+}
+
 int spawn_program(const struct spawn *spawn, pid_t *pid, int *pidfd)
 {
 	static const uint64_t all = UINT64_MAX;
 	uint64_t before;
-	long at = RAW_6(SYS_mmap, NULL, sizeof(struct launch), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (at < 0 && at > -4096)
-		return (int)at;
+	struct launch *launch = launch_new();
+	if (launch == NULL)
+		return -ENOMEM;
 
-	struct launch *launch = (struct launch *)at;
 	launch->spawn = spawn;
 	launch->env = spawn->env != NULL ? spawn->env : environ;
 	launch->path = path_in(launch->env);
@@ -271,6 +279,6 @@ int spawn_program(const struct spawn *spawn, pid_t *pid, int *pidfd)
 		*pid = (pid_t)launch->pid;
 		*pidfd = launch->pidfd;
 	}
-	RAW_2(SYS_munmap, launch, sizeof(*launch));
+	munmap(launch, sizeof(*launch));
 	return error;
 }

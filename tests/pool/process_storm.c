@@ -27,7 +27,7 @@
 #include "../faults/fault.h"
 #include "unstick.h"
 
-enum { STARTERS = 4, STUCK_AFTER_S = 60, INPUT = 100000, GROWTH_KB = 512 };
+enum { STARTERS = 4, STUCK_AFTER_S = 60, INPUT = 100000, GROWTH_KB = 1024 };
 
 enum status { OURS, SHARED, TAKEN }; /* whose the children's statuses are */
 
@@ -339,6 +339,7 @@ int main(int argc, char **argv)
 	if (counts == MAP_FAILED || rounds < 1)
 		return 2;
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	setenv("PATH", "/usr/bin:/bin", 1); /* with a directory that may not be looked into ENOENT would be EACCES */
 	for (long i = 0; i < (long)(sizeof cases / sizeof cases[0]); i++)
 		if (!only || only == i + 1)
 			failed += !run(++number, cases[i].name, cases[i].status, rounds);

@@ -590,5 +590,6 @@ static const struct fault cases[] = {
 
 int main(int argc, char **argv)
 {
+	setenv("PATH", "/usr/bin:/bin", 1); /* with a directory that may not be looked into ENOENT would be EACCES */
 	return fault_main(argc, argv, cases, sizeof cases / sizeof cases[0]);
 }
