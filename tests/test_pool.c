@@ -249,6 +249,7 @@ static void *loop_with_checks(void *arg)
 
 Test(pool, a_loop_that_checks_comes_out)
 {
+	struct unstick_outcome outcome;
 	void *result = NULL;
 	open_pool(0, 0);
 	struct unstick_job *job = start(loop_with_checks, fds);
@@ -256,6 +257,9 @@ Test(pool, a_loop_that_checks_comes_out)
 	unstick_job_cancel(job);
 	cr_assert_eq(join(job, &result), -ECANCELED);
 	cr_assert_eq(result, fds);
+	cr_assert_eq(unstick_job_outcome(job, &outcome), 0);
+	cr_assert(outcome.kind == UNSTICK_WOKEN && outcome.error == -ECANCELED, "%s", unstick_kind_name(outcome.kind));
+	cr_assert(outcome.nr == -1 && outcome.fd == -1 && outcome.signals == 0, "it was in no call");
 	unstick_job_unref(job);
 	close_all();
 }

@@ -191,14 +191,25 @@ int unstick_scope_begin(struct unstick_scope *scope, struct unstick_token *token
 
 /* ---- end */
 
+/* Nobody had to signal it: a checkpoint or an own call found the scope fired. What an earlier look has found it in was not cut. */
+static void forget_call(struct unstick_outcome *outcome)
+{
+	outcome->nr = outcome->fd = -1;
+	outcome->wait[0] = '\0';
+	outcome->signals = 0;
+}
+
 /* The last attempt's outcome becomes final: the record is disarmed and drained, so the owner may write it. */
 static void close_outcome(struct unstick_thread *self, int cut)
 {
 	struct unstick_outcome outcome;
+	bool signalled = self->attempt.generation == self->generation && self->attempt.signals;
 	outcome_load(&self->outcome, &outcome);
 	if (cut) {
 		outcome.kind = UNSTICK_WOKEN;
 		outcome.error = cut;
+		if (!signalled)
+			forget_call(&outcome);
 	} else if (outcome.kind == UNSTICK_NONE || outcome.kind == UNSTICK_WOKEN) {
 		outcome.kind = UNSTICK_FINISHED_FIRST;
 		outcome.error = 0;
