@@ -340,12 +340,19 @@ enum unstick_opcode {
 	UNSTICK_OP_STATX,
 	UNSTICK_OP_SPLICE,
 	UNSTICK_OP_TIMEOUT,
+	UNSTICK_OP_READDIR,
+	UNSTICK_OP_UNLINKAT,
+	UNSTICK_OP_RENAMEAT,
 };
+
+/* What an isolated open gives is a handle, not an fd: no fd is as large. Operations on it go to the helper process by themselves;
+ * nothing else knows it. Closed by UNSTICK_CLOSE(). -EBADF once closed; -ESTALE when its helper has ended: open the file again. */
+#define UNSTICK_HANDLE_BASE 0x40000000
 
 enum {
 	UNSTICK_NETWORK = 1u << 0, /* hint: fd is a socket, pipe, eventfd or the like; saves a look at it */
 	UNSTICK_FILE = 1u << 1,    /* hint: fd is a file, directory, device or terminal */
-	UNSTICK_ISOLATE = 1u << 2, /* in the helper process; -EOPNOTSUPP as long as there is none */
+	UNSTICK_ISOLATE = 1u << 2, /* a file operation: in the helper process; unstick_helper(7) */
 	UNSTICK_BUFFER = 1u << 3,  /* buf is a struct unstick_buffer *, used in place of a copy */
 };
 
@@ -356,14 +363,15 @@ enum {
 struct unstick_request {
 	size_t size; /* sizeof(struct unstick_request) */
 	unsigned opcode, flags;
-	int fd;           /* openat, statx: the directory, or AT_FDCWD */
+	int fd;           /* openat, statx, unlinkat, renameat: the directory, or AT_FDCWD */
 	int op_flags;     /* MSG_*, O_*, AT_*, SPLICE_F_*, SOCK_*, poll events, as the call has them; fsync: 1 = data only */
-	void *buf;        /* readv, writev: struct iovec *; recvmsg, sendmsg: struct msghdr *; statx: struct statx * */
+	void *buf;        /* readv, writev: struct iovec *; recvmsg, sendmsg: struct msghdr *; statx: struct statx *;
+	                   * renameat: the new path */
 	size_t len;       /* bytes; readv, writev: number of iovecs; openat: mode; statx: mask */
 	int64_t offset;   /* -1: the file's own position; timeout: the moment */
-	const void *addr; /* connect: the address; openat, statx: the path */
+	const void *addr; /* connect: the address; openat, statx, unlinkat, renameat: the path */
 	unsigned addr_len;
-	int fd2;                     /* splice: out of fd, into fd2 */
+	int fd2;                     /* splice: out of fd, into fd2; renameat: the new path's directory */
 	int64_t offset2;             /* splice: of fd2; -1: its own position */
 	unstick_time deadline;       /* 0: never */
 	struct unstick_token *token; /* may be NULL; the engine keeps a reference */
@@ -388,6 +396,14 @@ static inline struct unstick_request unstick_request_(unsigned opcode, int fd, v
 	request.addr_len = addr_len;
 	return request;
 }
+static inline struct unstick_request unstick_rename_request_(int dirfd, const char *path, int dirfd2, const char *path2, int flags)
+{
+	struct unstick_request request =
+	        unstick_request_(UNSTICK_OP_RENAMEAT, dirfd, const_cast<char *>(path2), 0, flags, 0, path, 0);
+	request.fd2 = dirfd2;
+	return request;
+}
+#define UNSTICK_RENAMEAT(dirfd, path, dirfd2, path2, flags) unstick_rename_request_((dirfd), (path), (dirfd2), (path2), (flags))
 #define UNSTICK_REQUEST_(opcode, fd, buf, len, op_flags, offset, addr, addr_len)                                                   \
 	(unstick_request_((opcode), (fd), const_cast<void *>(static_cast<const void *>(buf)), (len), (op_flags), (offset), (addr), \
 	                  (addr_len)))
@@ -395,6 +411,10 @@ static inline struct unstick_request unstick_request_(unsigned opcode, int fd, v
 #define UNSTICK_REQUEST_(opcode_, fd_, buf_, len_, op_flags_, offset_, addr_, addr_len_)                                    \
 	((struct unstick_request){sizeof(struct unstick_request), (opcode_), 0, (fd_), (op_flags_), (void *)(buf_), (len_), \
 	                          (offset_), (addr_), (addr_len_), 0, 0, 0, NULL, NULL, NULL})
+/* flags as renameat2(2). */
+#define UNSTICK_RENAMEAT(dirfd, path, dirfd2, path2, flags)                                                                       \
+	((struct unstick_request){sizeof(struct unstick_request), UNSTICK_OP_RENAMEAT, 0, (dirfd), (flags), (void *)(path2), 0, 0, \
+	                          (path), 0, (dirfd2), 0, 0, NULL, NULL, NULL})
 #endif
 #define UNSTICK_NOP() UNSTICK_REQUEST_(UNSTICK_OP_NOP, -1, NULL, 0, 0, 0, NULL, 0)
 #define UNSTICK_READ(fd, buf, n) UNSTICK_REQUEST_(UNSTICK_OP_READ, fd, buf, n, 0, -1, NULL, 0)
@@ -420,14 +440,23 @@ static inline struct unstick_request unstick_request_(unsigned opcode, int fd, v
 #define UNSTICK_STATX(dirfd, path, flags, mask, buf) UNSTICK_REQUEST_(UNSTICK_OP_STATX, dirfd, buf, mask, flags, 0, path, 0)
 /* Set fd2, offset2 (and offset) before it is submitted. */
 #define UNSTICK_SPLICE(fd, n, flags) UNSTICK_REQUEST_(UNSTICK_OP_SPLICE, fd, NULL, n, flags, -1, NULL, 0)
+/* Entries as getdents64(2) gives them, struct dirent64; 0 at the end. */
+#define UNSTICK_READDIR(fd, buf, n) UNSTICK_REQUEST_(UNSTICK_OP_READDIR, fd, buf, n, 0, 0, NULL, 0)
+#define UNSTICK_UNLINKAT(dirfd, path, flags) UNSTICK_REQUEST_(UNSTICK_OP_UNLINKAT, dirfd, NULL, 0, flags, 0, path, 0)
 /* 0 at the moment `when`. */
 #define UNSTICK_TIMEOUT(when) UNSTICK_REQUEST_(UNSTICK_OP_TIMEOUT, -1, NULL, 0, 0, when, NULL, 0)
 
 enum { UNSTICK_ENGINE_AUTO = 0, UNSTICK_ENGINE_URING, UNSTICK_ENGINE_POLL };
 
+enum {
+	/* An openat, statx, unlinkat or renameat whose path lies on a mount of a kind that may hang goes to the helper process, as
+	 * with UNSTICK_ISOLATE. Not by default: what such an open gives is a handle, which only the engine knows what to do with. */
+	UNSTICK_ENGINE_ISOLATE = 1u << 0,
+};
+
 struct unstick_engine_options {
 	size_t size;
-	unsigned flags; /* none yet */
+	unsigned flags; /* UNSTICK_ENGINE_ISOLATE */
 	int back_end; /* UNSTICK_ENGINE_AUTO: the variable UNSTICK_ENGINE ("auto", "uring", "poll"), else io_uring if it can be used */
 	unsigned workers;  /* threads for network operations; default 1. An fd always has the same one */
 	unsigned files;    /* file operations that run at once; default 16 */
@@ -443,8 +472,9 @@ UNSTICK_MUST_USE int unstick_engine_new(struct unstick_engine **ret, const struc
 
 /* Begins an operation. *ret (a reference of the caller's, stored before `done` can run) may be left out by ret = NULL if
  * `done` is set. Never waits for the fd. Leave the fd open until the operation has ended. 0; -EINVAL; -ENOMEM; -EAGAIN: too
- * many orphans, or no background thread for the token; -ESHUTDOWN: closing; -EOWNERDEAD: in a forked child. Then `done` is not
- * called. What the own call would fail with, a bad fd for example, is the operation's result. */
+ * many orphans, or no background thread for the token; -ESHUTDOWN: closing; -EOWNERDEAD: in a forked child. Isolated: -EPERM: a helper would
+ * not have the calling thread's rights; -EOPNOTSUPP: the library was built without it; -ENOENT and the like: it could not be
+ * started; unstick_helper(7). Then `done` is not called. What the own call would fail with, a bad fd for example, is the operation's result. */
 UNSTICK_MUST_USE int unstick_engine_submit(struct unstick_engine *engine, const struct unstick_request *request,
                                            struct unstick_op **ret);
 
@@ -523,10 +553,13 @@ struct unstick_stats {
 	int64_t orphan_oldest_ns; /* since its operation ended for the caller; 0: none */
 	const char *back_end;     /* "io_uring" or "poll" */
 	uint64_t pokes, looks;    /* signals sent to threads, looks at them in /proc; of the whole process */
-	uint64_t reserved[8];
+	uint64_t helpers_abandoned; /* helper processes that were given up because they were stuck, or that ended; of the whole process */
+	unsigned helpers;           /* there are now */
+	unsigned reserved_;
+	uint64_t reserved[6];
 };
 
-/* `engine` may be NULL: then pokes and looks only. 0; -EINVAL. */
+/* `engine` may be NULL: then pokes, looks and helpers only. 0; -EINVAL. */
 int unstick_engine_stats(struct unstick_engine *engine, struct unstick_stats *ret);
 
 /* ---- Pool: work that can be cancelled, joined, and if need be abandoned --------------------------------------------------- */

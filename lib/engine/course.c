@@ -84,7 +84,7 @@ static void start_call(struct worker *worker, struct op *op, int reason)
 {
 	int error = offload_submit(worker->offload, op->call);
 	if (error && op->opcode == UNSTICK_OP_CLOSE) /* is always carried out */
-		finish(worker, op, offload_call_make(op->call));
+		finish(worker, op, offload_call_close_here(op->call));
 	else if (error)
 		finish(worker, op, error);
 	else if (reason)

@@ -18,6 +18,7 @@
 #include "engine/offload.h"
 #include "engine/registry.h"
 #include "engine/worker.h"
+#include "helper/client.h"
 #include "inspect/task.h"
 #include "wake/signal.h"
 
@@ -79,11 +80,12 @@ static int check_options(const struct unstick_engine_options *options, struct un
 	}
 	*ret = options ? *options : *ret;
 	bool knows_back_end = ret->back_end >= UNSTICK_ENGINE_AUTO && ret->back_end <= UNSTICK_ENGINE_POLL;
-	if (ret->flags)
-		log_line("unstick: engine: flag 0x%x is not known to this version of the library: leave it out", ret->flags);
+	unsigned unknown = ret->flags & ~(unsigned)UNSTICK_ENGINE_ISOLATE;
+	if (unknown)
+		log_line("unstick: engine: flag 0x%x is not known to this version of the library: leave it out", unknown);
 	else if (!knows_back_end)
 		log_line("unstick: engine: options.back_end is %d: take UNSTICK_ENGINE_AUTO, _URING or _POLL", ret->back_end);
-	if (ret->flags || !knows_back_end || check_numbers(ret))
+	if (unknown || !knows_back_end || check_numbers(ret))
 		return -EINVAL;
 	ret->workers = ret->workers ? ret->workers : DEFAULT_WORKERS;
 	ret->files = ret->files ? ret->files : DEFAULT_FILES;
@@ -192,6 +194,7 @@ static int fill(struct unstick_engine *engine, const struct unstick_engine_optio
 {
 	struct offload_limits limits = {.most = {options->files, options->blocking}, .orphans = options->orphans};
 	engine->fork_epoch = registry_epoch();
+	engine->isolates = options->flags & UNSTICK_ENGINE_ISOLATE;
 	engine->workers = aligned_alloc(64, options->workers * sizeof *engine->workers);
 	if (!engine->workers || offload_new(&engine->offload, &limits))
 		return -ENOMEM;
@@ -320,6 +323,7 @@ int unstick_engine_stats(struct unstick_engine *engine, struct unstick_stats *re
 	if (!ret)
 		return -EINVAL;
 	*ret = (struct unstick_stats){.pokes = atomic_load(&signals_sent), .looks = atomic_load(&task_looks)};
+	helper_stats(&ret->helpers, &ret->helpers_abandoned);
 	if (!engine)
 		return 0;
 	if (engine_is_parents(engine))

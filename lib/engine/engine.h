@@ -19,6 +19,7 @@ struct unstick_engine {
 	_Atomic unsigned submitters; /* threads between "is it closing?" and "posted" */
 	_Atomic unsigned told;       /* TOLD_* */
 	unsigned fork_epoch;
+	bool isolates; /* UNSTICK_ENGINE_ISOLATE */
 	unsigned worker_count;
 	struct worker *workers;
 	struct offload *offload;

@@ -154,6 +154,8 @@ static bool run_unwanted(struct offload *offload, struct offload_call *call)
 	lock_drop(&offload->lock);
 	if (more)
 		(void)add_thread(offload, gang);
+	if (call->token)
+		unstick_token_cancel(call->token); /* an isolated one: the helper is told, its answer not waited for */
 	call->result = offload_call_make(call);
 	end_orphan(offload, call);
 	return false;
@@ -341,7 +343,7 @@ bool offload_cut(struct offload *offload, struct offload_call *call)
 	lock_drop(&offload->lock);
 	if (queued)
 		offload_call_free(call);
-	else if (call_ends_by_signal)
+	else if (call_ends_by_signal && !stays) /* alone, it may have gone */
 		fire_elsewhere(call->token);
 	return queued || stays;
 }

@@ -17,6 +17,7 @@
 
 #include "unstick.h"
 
+struct helper_call;
 struct op;
 struct offload;
 
@@ -44,6 +45,7 @@ struct offload_call {
 	short wait_events;           /* the fd waits by poll() on EAGAIN; 0: EAGAIN is the answer */
 	bool also_waits_to_write;    /* and then its second one, args[2] */
 	long nr, args[6];
+	struct helper_call *isolated; /* made by a helper in place of `nr`; owned */
 	long result;
 	/* Memory that the kernel works on in the caller's stead, and where to copy what it wrote: */
 	void *copy;
@@ -83,8 +85,12 @@ bool offload_leave(struct offload *offload, struct offload_call *call);
 
 /* The call that op asks for; `request` has what op has no room for, NULL when a back end passes it on. NULL: no memory. */
 struct offload_call *offload_call_new(struct op *op, const struct unstick_request *request);
+/* For isolate.c: nothing but what each has. */
+struct offload_call *offload_call_blank(struct op *op, const struct unstick_request *request);
 /* Makes it, in a scope on its token: the result. */
 long offload_call_make(struct offload_call *call);
+/* A close for which there is no thread: the result. */
+long offload_call_close_here(struct offload_call *call);
 void offload_call_copy_back(struct offload_call *call);
 /* Nobody wants its result: closes the fd that it may have made. */
 void offload_call_discard(struct offload_call *call);

@@ -18,6 +18,7 @@
 #include "engine/offload.h"
 #include "engine/op.h"
 #include "engine/vector.h"
+#include "helper/client.h"
 #include "inspect/fd.h"
 
 /* ---- making it */
@@ -87,11 +88,23 @@ long offload_call_make(struct offload_call *call)
 	if (!call->ends_by_signal)
 		return make_once(call);
 	long result = unstick_scope_begin(&scope, call->token, UNSTICK_NEVER);
-	if (!result)
+	if (!result && call->isolated)
+		result = helper_call_make(call->isolated);
+	else if (!result)
 		result = go_on(call, wait_and_make(call, make_once(call)));
+	else if (call->isolated && call->is_due)
+		result = offload_call_close_here(call);
 	int told = unstick_scope_end(&scope);
 	(void)told;
 	return result;
+}
+
+long offload_call_close_here(struct offload_call *call)
+{
+	if (!call->isolated)
+		return offload_call_make(call);
+	helper_close_soon(call->fd);
+	return 0;
 }
 
 void offload_call_copy_back(struct offload_call *call)
@@ -116,6 +129,9 @@ void offload_call_free(struct offload_call *call)
 		return;
 	unstick_token_unref(call->token);
 	unstick_buffer_unref(call->buffer);
+	if (call->isolated)
+		helper_call_end(call->isolated);
+	free(call->isolated);
 	free(call->copy);
 	free(call->path);
 	free(call);
@@ -123,7 +139,9 @@ void offload_call_free(struct offload_call *call)
 
 void offload_call_discard(struct offload_call *call)
 {
-	if (call->makes_fd && call->result >= 0)
+	if (call->makes_fd && call->isolated && call->result >= 0)
+		helper_close_soon((int)call->result);
+	else if (call->makes_fd && call->result >= 0)
 		close((int)call->result);
 	offload_call_free(call);
 }
@@ -255,6 +273,33 @@ static bool build_statx(struct offload_call *call, const struct op *op)
 	return path && call->copy;
 }
 
+static bool build_readdir(struct offload_call *call, const struct op *op)
+{
+	size_t size = op->len < MOST_BYTES ? op->len : MOST_BYTES;
+	call->copy = malloc(size + 1);
+	call->to = op->buf;
+	call->may_be_left = true;
+	set_call(call, "readdir", SYS_getdents64, op->fd, (long)call->copy, (long)size, 0, 0, 0);
+	return call->copy;
+}
+
+static bool build_unlinkat(struct offload_call *call, const struct op *op)
+{
+	const char *path = copy_path(call, op);
+	call->may_be_left = true;
+	set_call(call, "unlinkat", SYS_unlinkat, op->fd, (long)path, op->op_flags, 0, 0, 0);
+	return path;
+}
+
+static bool build_renameat(struct offload_call *call, const struct op *op, const struct unstick_request *request)
+{
+	const char *path = copy_path(call, op);
+	call->copy = strdup(op->buf);
+	call->may_be_left = true;
+	set_call(call, "renameat2", SYS_renameat2, op->fd, (long)path, request->fd2, (long)call->copy, op->op_flags, 0);
+	return path && call->copy;
+}
+
 static bool build_splice(struct offload_call *call, const struct op *op, const struct unstick_request *request)
 {
 	int64_t *offsets = call->copy = malloc(2 * sizeof *offsets);
@@ -319,6 +364,12 @@ static bool build(struct offload_call *call, const struct op *op, const struct u
 		return build_openat(call, op);
 	case UNSTICK_OP_STATX:
 		return build_statx(call, op);
+	case UNSTICK_OP_READDIR:
+		return build_readdir(call, op);
+	case UNSTICK_OP_UNLINKAT:
+		return build_unlinkat(call, op);
+	case UNSTICK_OP_RENAMEAT:
+		return build_renameat(call, op, request);
 	case UNSTICK_OP_SPLICE:
 		return build_splice(call, op, request);
 	case UNSTICK_OP_ACCEPT:
@@ -342,7 +393,7 @@ static bool build(struct offload_call *call, const struct op *op, const struct u
 	}
 }
 
-struct offload_call *offload_call_new(struct op *op, const struct unstick_request *request)
+struct offload_call *offload_call_blank(struct op *op, const struct unstick_request *request)
 {
 	struct offload_call *call = calloc(1, sizeof *call);
 	if (!call)
@@ -351,6 +402,14 @@ struct offload_call *offload_call_new(struct op *op, const struct unstick_reques
 	call->fd = op->fd;
 	if (request && (request->flags & UNSTICK_BUFFER))
 		call->buffer = buffer_ref(op->buf);
+	return call;
+}
+
+struct offload_call *offload_call_new(struct op *op, const struct unstick_request *request)
+{
+	struct offload_call *call = offload_call_blank(op, request);
+	if (!call)
+		return NULL;
 	if (build(call, op, request) && (!call->ends_by_signal || unstick_token_new(&call->token, NULL) == 0))
 		return call;
 	offload_call_free(call);

@@ -11,9 +11,10 @@
 #include "base/lock.h"
 #include "engine/op.h"
 #include "engine/worker.h"
+#include "helper/client.h"
 #include "wake/fork.h"
 
-static struct lock engines_lock; /* order: this one, then limit's and wake's */
+static struct lock engines_lock; /* order: this one, then the helpers', then limit's and wake's */
 static struct unstick_engine *engines;
 static unsigned fork_epoch;
 
@@ -21,16 +22,19 @@ static void before_fork(void)
 {
 	lock_take(&engines_lock);
 	op_before_fork();
+	helper_before_fork();
 }
 
 static void after_fork_parent(void)
 {
+	helper_after_fork_parent();
 	op_after_fork();
 	lock_drop(&engines_lock);
 }
 
 static void after_fork_child(void)
 {
+	helper_after_fork_child();
 	op_after_fork();
 	fork_epoch++;
 	worker_current = NULL;

@@ -2,7 +2,8 @@
  *
  * Checks a request, says in the log why it is refused, and decides how its operation is carried out. Sockets' operations are
  * the back end's by their opcode. A read or write needs to know what its fd is: the caller's hint, or one statx(), which does
- * not wait for a file system (facts: fstat does). Nothing is kept by fd number: it may be another file the next time.
+ * not wait for a file system (facts: fstat does). Nothing is kept by fd number: it may be another file the next time. What
+ * goes to a helper process is isolate.c's to say.
  */
 #include "engine/request.h"
 
@@ -14,6 +15,7 @@
 
 #include "base/log.h"
 #include "engine/buffer.h"
+#include "engine/isolate.h"
 #include "engine/offload.h"
 #include "engine/vector.h"
 #include "inspect/fd.h"
@@ -23,12 +25,13 @@ enum { ALL_FLAGS = UNSTICK_NETWORK | UNSTICK_FILE | UNSTICK_ISOLATE | UNSTICK_BU
 /* ---- refusing */
 
 static const char *const names[] = {
-        [UNSTICK_OP_NOP] = "nop",       [UNSTICK_OP_READ] = "read",       [UNSTICK_OP_WRITE] = "write",
-        [UNSTICK_OP_READV] = "readv",   [UNSTICK_OP_WRITEV] = "writev",   [UNSTICK_OP_RECV] = "recv",
-        [UNSTICK_OP_SEND] = "send",     [UNSTICK_OP_RECVMSG] = "recvmsg", [UNSTICK_OP_SENDMSG] = "sendmsg",
-        [UNSTICK_OP_ACCEPT] = "accept", [UNSTICK_OP_CONNECT] = "connect", [UNSTICK_OP_POLL] = "poll",
-        [UNSTICK_OP_OPENAT] = "openat", [UNSTICK_OP_CLOSE] = "close",     [UNSTICK_OP_FSYNC] = "fsync",
-        [UNSTICK_OP_STATX] = "statx",   [UNSTICK_OP_SPLICE] = "splice",   [UNSTICK_OP_TIMEOUT] = "timeout",
+        [UNSTICK_OP_NOP] = "nop",         [UNSTICK_OP_READ] = "read",         [UNSTICK_OP_WRITE] = "write",
+        [UNSTICK_OP_READV] = "readv",     [UNSTICK_OP_WRITEV] = "writev",     [UNSTICK_OP_RECV] = "recv",
+        [UNSTICK_OP_SEND] = "send",       [UNSTICK_OP_RECVMSG] = "recvmsg",   [UNSTICK_OP_SENDMSG] = "sendmsg",
+        [UNSTICK_OP_ACCEPT] = "accept",   [UNSTICK_OP_CONNECT] = "connect",   [UNSTICK_OP_POLL] = "poll",
+        [UNSTICK_OP_OPENAT] = "openat",   [UNSTICK_OP_CLOSE] = "close",       [UNSTICK_OP_FSYNC] = "fsync",
+        [UNSTICK_OP_STATX] = "statx",     [UNSTICK_OP_SPLICE] = "splice",     [UNSTICK_OP_TIMEOUT] = "timeout",
+        [UNSTICK_OP_READDIR] = "readdir", [UNSTICK_OP_UNLINKAT] = "unlinkat", [UNSTICK_OP_RENAMEAT] = "renameat",
 };
 
 /* "recv on fd 5"; its opcode is known. */
@@ -69,7 +72,7 @@ static bool is_transfer(const struct unstick_request *request)
 static int check_kind(const struct unstick_request *request)
 {
 	bool has_size = request->size == sizeof *request; /* if not, nothing else of it can be trusted */
-	if (has_size && request->opcode >= UNSTICK_OP_NOP && request->opcode <= UNSTICK_OP_TIMEOUT)
+	if (has_size && request->opcode >= UNSTICK_OP_NOP && request->opcode <= UNSTICK_OP_RENAMEAT)
 		return 0;
 	if (has_size)
 		log_line("unstick: submit: opcode %u is not known to this version of the library: take one of enum unstick_opcode",
@@ -108,12 +111,12 @@ static int check_buffer(const struct unstick_request *request)
 static bool needs_memory(const struct unstick_request *request)
 {
 	bool moves = request->opcode >= UNSTICK_OP_READ && request->opcode <= UNSTICK_OP_SENDMSG;
-	return request->opcode == UNSTICK_OP_STATX || (moves && request->len > 0);
+	return request->opcode == UNSTICK_OP_STATX || ((moves || request->opcode == UNSTICK_OP_READDIR) && request->len > 0);
 }
 
 static bool needs_address(const struct unstick_request *request)
 {
-	return request->opcode == UNSTICK_OP_CONNECT || request->opcode == UNSTICK_OP_OPENAT || request->opcode == UNSTICK_OP_STATX;
+	return request->opcode == UNSTICK_OP_CONNECT || request_has_path(request);
 }
 
 static bool is_too_long(const struct iovec *iov, size_t count)
@@ -130,6 +133,8 @@ static int check_memory(const struct unstick_request *request)
 	if (is_vector(request) && request->len > MOST_IOVECS)
 		return refuse(request, -EINVAL, "%zu iovecs: %d is the most: make several requests of it", request->len,
 		              MOST_IOVECS);
+	if (request->opcode == UNSTICK_OP_RENAMEAT && !request->buf)
+		return refuse(request, -EINVAL, "buf is NULL: give the new path");
 	if (needs_memory(request) && !request->buf)
 		return refuse(request, -EINVAL, "buf is NULL: give the memory that it is to work on");
 	if (needs_address(request) && !request->addr)
@@ -137,6 +142,20 @@ static int check_memory(const struct unstick_request *request)
 	if (is_vector(request) && is_too_long(request->buf, request->len))
 		return refuse(request, -EINVAL,
 		              "its iovecs come to more bytes than a result can tell: make several requests of it");
+	return 0;
+}
+
+static int check_isolation(const struct unstick_request *request)
+{
+	bool named = isolate_has_handle(request);
+	if (!named && !(request->flags & UNSTICK_ISOLATE))
+		return 0;
+	if (!isolate_can(request->opcode))
+		return refuse(request, -EOPNOTSUPP,
+		              named ? "the handle is a helper's, which does file operations only: open an fd for this"
+		                    : "UNSTICK_ISOLATE: a helper does file operations only: leave the flag out");
+	if (request->opcode == UNSTICK_OP_CLOSE && !named)
+		return refuse(request, -EINVAL, "UNSTICK_ISOLATE: the fd is this process's, and closed here: leave the flag out");
 	return 0;
 }
 
@@ -152,10 +171,8 @@ int request_check(const struct unstick_request *request, bool has_handle)
 		              "neither handle nor callback: nobody would learn its result: give ret, or set done");
 	if ((request->flags & UNSTICK_BUFFER) && (error = check_buffer(request)))
 		return error;
-	if (request->flags & UNSTICK_ISOLATE)
-		return refuse(request, -EOPNOTSUPP,
-		              "UNSTICK_ISOLATE: there is no helper process in this version: leave the flag out");
-	return check_memory(request);
+	error = check_isolation(request);
+	return error ? error : check_memory(request);
 }
 
 /* ---- choosing */
@@ -178,7 +195,7 @@ static void fill_cold(struct op *op, const struct unstick_request *request)
 static int give_to_thread(struct op *op, const struct unstick_request *request, struct offload *offload)
 {
 	if (request->opcode != UNSTICK_OP_CLOSE && !offload_accepts(offload))
-		return -EAGAIN;
+		return -EBUSY;
 	op->way = WAY_THREAD;
 	fill_cold(op, request);
 	op->call = offload_call_new(op, request);
@@ -211,6 +228,9 @@ static int route(struct op *op, const struct unstick_request *request, struct of
 	case UNSTICK_OP_FSYNC:
 	case UNSTICK_OP_STATX:
 	case UNSTICK_OP_SPLICE:
+	case UNSTICK_OP_READDIR:
+	case UNSTICK_OP_UNLINKAT:
+	case UNSTICK_OP_RENAMEAT:
 		return give_to_thread(op, request, offload);
 	case UNSTICK_OP_TIMEOUT:
 		op->way = WAY_WHEEL;
@@ -224,7 +244,14 @@ static int route(struct op *op, const struct unstick_request *request, struct of
 	}
 }
 
-int request_fill(struct op *op, const struct unstick_request *request, struct offload *offload)
+static int give_to_helper(struct op *op, const struct unstick_request *request)
+{
+	op->way = WAY_THREAD;
+	fill_cold(op, request);
+	return isolate_call_new(op, request, &op->call);
+}
+
+int request_fill(struct op *op, const struct unstick_request *request, struct unstick_engine *engine)
 {
 	op->opcode = (uint8_t)request->opcode;
 	op->fd = request->fd;
@@ -234,5 +261,5 @@ int request_fill(struct op *op, const struct unstick_request *request, struct of
 	op->done = request->done;
 	op->arg = request->arg;
 	op->deadline = request->deadline ? request->deadline : UNSTICK_NEVER;
-	return route(op, request, offload);
+	return isolate_wants(request, engine->isolates) ? give_to_helper(op, request) : route(op, request, engine->offload);
 }

@@ -80,15 +80,15 @@ static int make(struct unstick_engine *engine, const struct unstick_request *req
 	op->worker = worker;
 	op->fork_epoch = (uint8_t)registry_epoch();
 	op->has_handle = has_handle;
-	error = request_fill(op, request, engine->offload);
-	if (error == -EAGAIN)
+	error = request_fill(op, request, engine);
+	if (error == -EBUSY)
 		engine_tell_once(
 		        engine, TOLD_ORPHANS, "submit",
 		        "as many operations are left behind as options.orphans allows, so none that needs a thread is taken: see "
 		        "to the file system that hangs");
 	if (error) {
 		discard(op, has_handle);
-		return error;
+		return error == -EBUSY ? -EAGAIN : error;
 	}
 	*ret = op;
 	return 0;

@@ -93,3 +93,72 @@ bool mount_may_hang(uint64_t mnt_id)
 {
 	return mount_may_hang_of(0, mnt_id) != 0;
 }
+
+/* ---- by path */
+
+/* Of one line: how much of the path its mount point covers, 0 if it does not lie above it; *end as of next_field(). Mount points are written
+ * with \ooo for blanks, tabs, newlines and backslashes. */
+static size_t match_point(struct stream *stream, const char *path, int *end)
+{
+	size_t length = 0;
+	bool above = true;
+	int c;
+
+	while ((c = stream_byte(stream)) >= 0 && c != ' ' && c != '\n') {
+		if (c == '\\')
+			for (int i = c = 0; i < 3; i++)
+				c = c << 3 | (stream_byte(stream) - '0');
+		above = above && path[length] == (char)c;
+		length += above;
+	}
+	*end = c;
+	if (!above)
+		return 0;
+	bool whole = path[length] == '\0' || path[length] == '/' || (length == 1 && path[0] == '/');
+	return whole ? length : 0;
+}
+
+/* How much of the path the line's mount covers; *hangs as its type says. */
+static size_t read_path_line(struct stream *stream, const char *path, bool *hangs, int *end)
+{
+	char field[FIELD_SIZE];
+	size_t covered = 0;
+	bool dash = false;
+
+	for (unsigned number = 0; number < 4; number++) {
+		*end = next_field(stream, field);
+		if (*end != ' ')
+			return 0;
+	}
+	covered = match_point(stream, path, end);
+	while (*end == ' ') {
+		*end = next_field(stream, field);
+		if (dash && covered) {
+			*hangs = mount_type_may_hang(field);
+			dash = false;
+		} else {
+			dash = text_equal(field, "-");
+		}
+	}
+	return covered;
+}
+
+bool mount_of_path_may_hang(const char *path)
+{
+	struct stream stream;
+	size_t longest = 0;
+	bool may_hang = false, hangs = false;
+	int end = ' ';
+
+	if (stream_open(&stream, "/proc/thread-self/mountinfo") < 0)
+		return false;
+	while (end >= 0) {
+		size_t covered = read_path_line(&stream, path, &hangs, &end);
+		if (covered > 0 && covered >= longest) { /* of several on one point, the last one is on top */
+			longest = covered;
+			may_hang = hangs;
+		}
+	}
+	stream_close(&stream);
+	return may_hang;
+}

@@ -18,6 +18,10 @@ bool mount_may_hang(uint64_t mnt_id);
 /* The same in the mount namespace of `pid` (0: this process): 1, 0, or -ENOENT for a mount that is not listed, -EACCES, ... */
 int mount_may_hang_of(pid_t pid, uint64_t mnt_id);
 
+/* Whether a path lies on a mount that may hang: the one with the longest mount point above it. The path is absolute and without
+ * "." and ".."; its file system is not asked, so symbolic links are not followed. False where the table cannot be read. */
+bool mount_of_path_may_hang(const char *path);
+
 /* "fuse", "nfs4", ... */
 bool mount_type_may_hang(const char *type);
 

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Requests on channels, and what becomes of handles when a reply comes, in time or late.
+ *
+ *     FREE -> BUSY -> FREE           its reply came, or its helper is lost
+ *               `---> STUCK -> FREE  its caller was cut; its reply came later
+ *
+ * One request is outstanding on a channel at most, and its id is its own, so a late reply cannot be taken for another request's;
+ * and the channel's window is not used again before, so that what the kernel writes late, it writes where nobody looks.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "base/raw.h"
+#include "helper/helper.h"
+#include "limit/time.h"
+
+static const unstick_time HELD_UP = 100 * (unstick_time)TIME_NS_PER_MS;
+
+/* ---- messages */
+
+union control {
+	char bytes[CMSG_SPACE(2 * sizeof(int))];
+	struct cmsghdr align;
+};
+
+static void add_fds(struct msghdr *head, union control *control, const int *fds, unsigned count)
+{
+	if (!count)
+		return;
+	head->msg_control = control->bytes;
+	head->msg_controllen = CMSG_SPACE(count * sizeof(int));
+	struct cmsghdr *rights = CMSG_FIRSTHDR(head);
+	rights->cmsg_level = SOL_SOCKET;
+	rights->cmsg_type = SCM_RIGHTS;
+	rights->cmsg_len = CMSG_LEN(count * sizeof(int));
+	memcpy(CMSG_DATA(rights), fds, count * sizeof(int));
+}
+
+/* 0; -ECONNRESET: nobody is there to read it; else it was not sent. A channel has room for a message: it carries one at a time. */
+static long send_message(int fd, struct helper_message *message, const int *fds)
+{
+	union control control;
+	size_t size = helper_message_size(&message->request);
+	struct iovec part = {.iov_base = message, .iov_len = size};
+	struct msghdr head = {.msg_iov = &part, .msg_iovlen = 1};
+	add_fds(&head, &control, fds, helper_request_fds(&message->request));
+	long n;
+	do
+		n = RAW_3(SYS_sendmsg, fd, &head, MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (n == -EINTR);
+	if (n == -EPIPE || n == -ENOTCONN)
+		return -ECONNRESET;
+	return n < 0 ? n : n == (long)size ? 0 : -ECONNRESET;
+}
+
+/* What recvmsg() gave, judged: 0: a valid reply; -ECONNRESET, -EPROTO. */
+static int judge(const struct channel *channel, const struct helper_reply *reply, long n, int flags)
+{
+	if (n <= 0)
+		return -ECONNRESET;
+	bool whole = !(flags & (MSG_TRUNC | MSG_CTRUNC));
+	return whole && helper_reply_is_valid(reply, (size_t)n, &channel->asked) ? 0 : -EPROTO;
+}
+
+/* ---- handles */
+
+/* With a channel that is free: the reply is nobody's to wait for. */
+static void ask_to_close(struct helper *helper, struct channel *channel, struct handle *handle)
+{
+	struct helper_message message;
+	channel->state = CHANNEL_STUCK;
+	channel->since = unstick_now();
+	channel->made = handle;
+	channel->asked = (struct helper_request){.version = HELPER_VERSION,
+	                                         .opcode = HELPER_CLOSE,
+	                                         .id = ++helper->last_id,
+	                                         .at = {HELPER_NOWHERE, HELPER_NOWHERE},
+	                                         .slot = handle_slot(handle)};
+	message.request = channel->asked;
+	if (send_message(channel->fd, &message, NULL))
+		helper_lose(helper, NEWS_ENDED);
+}
+
+static struct channel *find_free(struct helper *helper)
+{
+	for (unsigned i = 0; helper->state == HELPER_RUNS && i < HELPER_CHANNELS; i++)
+		if (helper->channel[i].state == CHANNEL_FREE)
+			return &helper->channel[i];
+	return NULL;
+}
+
+static void close_those_due(struct helper *helper)
+{
+	struct channel *channel;
+	while (helper->due && (channel = find_free(helper))) {
+		struct handle *handle = helper->due;
+		helper->due = handle->next;
+		ask_to_close(helper, channel, handle);
+	}
+}
+
+void channel_close_due(struct helper *helper, struct handle *handle)
+{
+	if (helper->state != HELPER_RUNS) { /* its end has closed it */
+		handle_free(handle);
+		return;
+	}
+	handle->next = helper->due;
+	helper->due = handle;
+	close_those_due(helper);
+}
+
+static void drop_use(struct helper *helper, struct handle *handle)
+{
+	if (handle && --handle->uses == 0 && handle->state == HANDLE_CLOSING)
+		channel_close_due(helper, handle);
+}
+
+static void end_open(struct helper *helper, struct handle *handle, long result, bool late)
+{
+	if (result < 0) {
+		handle_free(handle);
+	} else if (late) {
+		handle->state = HANDLE_CLOSING;
+		channel_close_due(helper, handle);
+	} else {
+		handle->state = HANDLE_OPEN;
+		helper_hold(helper);
+	}
+}
+
+void channel_finish(struct helper *helper, struct channel *channel, long result, bool late)
+{
+	const struct channel was = *channel;
+	channel->state = CHANNEL_FREE;
+	channel->made = channel->used[0] = channel->used[1] = NULL;
+	if (was.asked.opcode == HELPER_OPEN)
+		end_open(helper, was.made, result, late);
+	else if (was.made)
+		handle_free(was.made);
+	for (unsigned i = 0; i < 2; i++)
+		drop_use(helper, was.used[i]);
+	close_those_due(helper);
+	atomic_fetch_add(&helper->freed, 1);
+	futex_wake(&helper->freed, INT_MAX);
+}
+
+void channel_leave(struct channel *channel)
+{
+	channel->state = CHANNEL_STUCK;
+}
+
+/* ---- taking one */
+
+/* A reply that came after its caller had gone. */
+static void look_at_late_reply(struct helper *helper, struct channel *channel)
+{
+	struct helper_reply reply;
+	struct iovec part = {.iov_base = &reply, .iov_len = sizeof reply};
+	struct msghdr head = {.msg_iov = &part, .msg_iovlen = 1};
+	long n = RAW_3(SYS_recvmsg, channel->fd, &head, MSG_DONTWAIT);
+	if (n == -EAGAIN || n == -EINTR)
+		return;
+	int error = judge(channel, &reply, n, head.msg_flags);
+	if (error)
+		helper_lose(helper, error == -EPROTO ? NEWS_MALFORMED : NEWS_ENDED);
+	else
+		channel_finish(helper, channel, (long)reply.result, true);
+}
+
+void channels_look(struct helper *helper)
+{
+	for (unsigned i = 0; helper->state == HELPER_RUNS && i < HELPER_CHANNELS; i++)
+		if (helper->channel[i].state == CHANNEL_STUCK)
+			look_at_late_reply(helper, &helper->channel[i]);
+}
+
+struct channel *channel_take(struct helper *helper)
+{
+	channels_look(helper);
+	struct channel *channel = find_free(helper);
+	if (!channel)
+		return NULL;
+	channel->state = CHANNEL_BUSY;
+	channel->since = unstick_now();
+	channel->asked = (struct helper_request){.version = HELPER_VERSION, .id = ++helper->last_id};
+	return channel;
+}
+
+bool channels_are_held_up(const struct helper *helper)
+{
+	unstick_time latest = 0;
+	bool all_stuck = true;
+	for (unsigned i = 0; i < HELPER_CHANNELS; i++) {
+		const struct channel *channel = &helper->channel[i];
+		if (channel->state == CHANNEL_FREE)
+			return false;
+		all_stuck = all_stuck && channel->state == CHANNEL_STUCK;
+		latest = channel->since > latest ? channel->since : latest;
+	}
+	return all_stuck || unstick_now() - latest > HELD_UP;
+}
+
+/* ---- asking */
+
+static struct answer lost(struct helper *helper, int error)
+{
+	helper_take_lock();
+	helper_lose(helper, error == -EPROTO ? NEWS_MALFORMED : NEWS_ENDED);
+	helper_drop_lock();
+	return (struct answer){.result = error};
+}
+
+/* Sent, it is outstanding: what ends the wait but a reply is a cut, or the end of the helper. */
+static struct answer await_reply(struct helper *helper, struct channel *channel)
+{
+	struct helper_reply reply;
+	struct iovec part = {.iov_base = &reply, .iov_len = sizeof reply};
+	struct msghdr head = {.msg_iov = &part, .msg_iovlen = 1};
+	long n;
+	do
+		n = unstick_recvmsg(channel->fd, &head, 0);
+	while (n == -EINTR);
+	if (n == -ECANCELED || n == -ETIMEDOUT)
+		return (struct answer){.result = n, .cut = true};
+	int error = judge(channel, &reply, n, head.msg_flags);
+	if (error)
+		return lost(helper, error);
+	return (struct answer){.result = (long)reply.result, .goes_on = reply.flags & HELPER_GOES_ON};
+}
+
+struct answer channel_ask(struct helper *helper, struct channel *channel, struct helper_message *message, const int *passed)
+{
+	message->request = channel->asked;
+	long error = send_message(channel->fd, message, passed);
+	if (error == -ECONNRESET)
+		return lost(helper, -ECONNRESET);
+	return error ? (struct answer){.result = error} : await_reply(helper, channel);
+}

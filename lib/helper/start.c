@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Starting a helper: its sockets, the memory of its windows, the program, and a look at whether it has the rights of those that it
+ * is for, no more and no fewer. The memory is sealed: it can neither shrink, so that a look at a window raises no SIGBUS, nor grow.
+ * A program is given capabilities by rules of its own (capabilities(7), "during execve"), and its file system ids are its effective
+ * ids: so what it has come to have is read, not deduced.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/raw.h"
+#include "base/spawn.h"
+#include "helper/helper.h"
+
+#ifndef UNSTICK_HELPER_PROGRAM
+#define UNSTICK_HELPER_PROGRAM "" /* never started: helper_call_begin() */
+#endif
+
+enum { PATIENCE_MS = 5000, GIVEN = HELPER_CHANNELS + 1 };
+
+/* What the helper gets, until it has been sent. */
+struct far_ends {
+	int control;
+	int given[GIVEN]; /* its channels, its memory */
+};
+
+static const char *program(void)
+{
+	const char *chosen = secure_getenv("UNSTICK_HELPER");
+	return chosen && *chosen ? chosen : UNSTICK_HELPER_PROGRAM;
+}
+
+/* ---- what both ends share */
+
+static int make_pair(int *near, int *far)
+{
+	int pair[2];
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+		return -errno;
+	*near = pair[0];
+	*far = pair[1];
+	return 0;
+}
+
+static int make_memory(struct helper *helper, int *far)
+{
+	*far = memfd_create("unstick-helper", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (*far < 0 || ftruncate(*far, HELPER_PAGES_SIZE) != 0 ||
+	    fcntl(*far, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+		return -errno;
+	void *memory = mmap(NULL, HELPER_PAGES_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, *far, 0);
+	if (memory == MAP_FAILED)
+		return -errno;
+	helper->memory = memory;
+	for (unsigned i = 0; i < HELPER_CHANNELS; i++)
+		helper->channel[i].window = (unsigned char *)memory + (size_t)i * HELPER_WINDOW;
+	return madvise(memory, HELPER_PAGES_SIZE, MADV_DONTFORK) == 0 ? 0 : -errno;
+}
+
+static int make_ends(struct helper *helper, struct far_ends *far)
+{
+	int error = make_pair(&helper->control, &far->control);
+	for (unsigned i = 0; !error && i < HELPER_CHANNELS; i++)
+		error = make_pair(&helper->channel[i].fd, &far->given[i]);
+	return error ? error : make_memory(helper, &far->given[HELPER_CHANNELS]);
+}
+
+static void close_far(struct far_ends *far)
+{
+	for (unsigned i = 0; i < GIVEN; i++)
+		if (far->given[i] >= 0)
+			close(far->given[i]);
+	if (far->control >= 0)
+		close(far->control);
+}
+
+/* It waits in the control socket until the program reads it. */
+static int send_given(const struct helper *helper, const struct far_ends *far)
+{
+	union {
+		char bytes[CMSG_SPACE(GIVEN * sizeof(int))];
+		struct cmsghdr align;
+	} control = {{0}};
+	char greeting = 'u';
+	struct iovec part = {.iov_base = &greeting, .iov_len = 1};
+	struct msghdr head = {
+	        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+	struct cmsghdr *rights = CMSG_FIRSTHDR(&head);
+	rights->cmsg_level = SOL_SOCKET;
+	rights->cmsg_type = SCM_RIGHTS;
+	rights->cmsg_len = CMSG_LEN(sizeof far->given);
+	memcpy(CMSG_DATA(rights), far->given, sizeof far->given);
+	return sendmsg(helper->control, &head, MSG_NOSIGNAL | MSG_DONTWAIT) == 1 ? 0 : -errno;
+}
+
+/* ---- the program */
+
+/* Of the application it has nothing: no environment, no directory, no standard files that a reader would wait for the end of. */
+static int run_program(struct helper *helper, int control)
+{
+	static char name[] = "unstick-helper";
+	static char *const argv[] = {name, NULL}, *const env[] = {NULL};
+	const struct spawn spawn = {.file = program(),
+	                            .argv = argv,
+	                            .env = env,
+	                            .fds = {SPAWN_NULL, SPAWN_NULL, SPAWN_NULL, control},
+	                            .dir = "/",
+	                            .own_group = true,
+	                            .unrelated = true};
+	int error = spawn_program(&spawn, &helper->pid, &helper->pidfd);
+	if (error)
+		log_line("unstick: helper: %s was not started: %s: install it, or set UNSTICK_HELPER", program(),
+		         strerrordesc_np(-error));
+	return error;
+}
+
+static int make_and_run(struct helper *helper)
+{
+	struct far_ends far = {.control = -1};
+	memset(far.given, -1, sizeof far.given);
+	lock_take(&start_lock);
+	int error = make_ends(helper, &far);
+	if (!error)
+		error = send_given(helper, &far);
+	if (error)
+		log_line("unstick: helper: its sockets and memory could not be made: %s", strerrordesc_np(-error));
+	else
+		error = run_program(helper, far.control);
+	close_far(&far);
+	lock_drop(&start_lock);
+	return error;
+}
+
+/* Its first message: that it is confined, and ready. */
+static int await_ready(const struct helper *helper)
+{
+	const struct helper_request none = {.version = HELPER_VERSION};
+	struct helper_reply hello;
+	struct pollfd ready = {.fd = helper->control, .events = POLLIN};
+	int n = unstick_poll(&ready, 1, PATIENCE_MS);
+	if (n < 0)
+		return n;
+	long size = n ? RAW_6(SYS_recvfrom, helper->control, &hello, sizeof hello, MSG_DONTWAIT | MSG_TRUNC, NULL, NULL) : 0;
+	const char *why = n ? "it ended, or is not this version's" : "it has said nothing for 5 s";
+	bool valid = size > 0 && helper_reply_is_valid(&hello, (size_t)size, &none);
+	if (valid && hello.result == 0)
+		return 0;
+	if (valid)
+		why = strerrordesc_np((int)-hello.result);
+	log_line("unstick: helper %d: %s did not get ready: %s", (int)helper->pid, program(), why);
+	return valid ? (int)hello.result : -EPROTO;
+}
+
+/* ---- its rights */
+
+static int refuse_rights(const char *what)
+{
+	log_line("unstick: helper: refused: a helper would not have this thread's rights: they differ in %s: submit in a thread "
+	         "whose "
+	         "rights a new program keeps",
+	         what);
+	return -EPERM;
+}
+
+static int compare_rights(const struct helper *helper, const struct identity *thread)
+{
+	struct identity process;
+	if (identity_of_process(helper->pid, &process))
+		return refuse_rights("what /proc does not tell");
+	const char *difference = identity_difference(thread, &process);
+	return difference ? refuse_rights(difference) : 0;
+}
+
+int helper_start(struct helper *helper, const struct identity *identity)
+{
+	if (identity->fsuid != identity->euid || identity->fsgid != identity->egid)
+		return refuse_rights("the file system ids, which a new program takes from the effective ones");
+	int error = make_and_run(helper);
+	if (!error)
+		error = await_ready(helper);
+	return error ? error : compare_rights(helper, identity);
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+void helper_close(struct helper *helper)
+{
+	close_fd(&helper->control);
+	for (unsigned i = 0; i < HELPER_CHANNELS; i++)
+		close_fd(&helper->channel[i].fd);
+	if (helper->memory)
+		munmap(helper->memory, HELPER_PAGES_SIZE);
+	helper->memory = NULL;
+}
