@@ -25,6 +25,7 @@
 
 static struct files files;
 static unsigned char *windows;
+static pthread_barrier_t all_run; /* a thread's own first calls are not for the filter to refuse */
 
 static struct channel {
 	struct helper_message message;
@@ -92,6 +93,7 @@ static void *channel_main(void *arg)
 {
 	struct channel *channel = arg;
 	unsigned number = (unsigned)(channel - channels), fds;
+	pthread_barrier_wait(&all_run);
 	for (;;) {
 		struct helper_reply reply;
 		int fd = HELPER_CHANNELS_FROM + (int)number;
@@ -111,11 +113,15 @@ static int start_channels(void)
 	enum { STACK = 64 * 1024 };
 	pthread_attr_t attributes;
 	pthread_t thread;
-	int error = -pthread_attr_init(&attributes);
+	int error = -pthread_barrier_init(&all_run, NULL, HELPER_CHANNELS + 1);
+	if (!error)
+		error = -pthread_attr_init(&attributes);
 	if (!error)
 		error = -pthread_attr_setstacksize(&attributes, STACK);
 	for (unsigned i = 0; !error && i < HELPER_CHANNELS; i++)
 		error = -pthread_create(&thread, &attributes, channel_main, &channels[i]);
+	if (!error)
+		pthread_barrier_wait(&all_run);
 	return error;
 }
 

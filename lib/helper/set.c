@@ -259,7 +259,7 @@ static bool may_be_more(void)
 		all++;
 		replaced += helper->replaced;
 	}
-	return all < MOST_PROCESSES && replaced < MOST_REPLACED;
+	return all < MOST_PROCESSES && replaced <= MOST_REPLACED;
 }
 
 static struct helper *add_helper(struct helper_set *set)

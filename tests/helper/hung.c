@@ -187,6 +187,12 @@ static void held_up(void)
 	CHECK(run(&UNSTICK_CLOSE(handle)) == 0 && stats_now().helpers == 1, "the first helper is not needed any more");
 }
 
+static bool is_taken(struct unstick_request request)
+{
+	struct unstick_op *op;
+	return unstick_engine_submit(engine(), &request, &op) == 0 && end_of(op) >= UNSTICK_HANDLE_BASE;
+}
+
 static void limit(void)
 {
 	int handles[16];
@@ -200,7 +206,7 @@ static void limit(void)
 	for (int i = 0; i < 16; i++)
 		CHECK(run(&UNSTICK_CLOSE(handles[i])) == 0, "close");
 	hung_fuse_answer(&fuse);
-	WAIT_UNTIL(helpers_count(NULL, 0) <= 2);
+	WAIT_UNTIL(is_taken(open_file(healthy)));
 	healthy_goes_on();
 }
 
@@ -210,11 +216,11 @@ static void limit(void)
 static void use_and_exit(void)
 {
 	int handle = handle_of(fuse.direct);
+	(void)handle_of(fuse.dead);
 	CHECK(run_within(UNSTICK_READ(handle, bytes, 1), DEADLINE_MS) == -ETIMEDOUT, "read");
 	CHECK(run_within(UNSTICK_WRITE(handle, bytes, 1), DEADLINE_MS) == -ETIMEDOUT, "write");
 	CHECK(run_within(open_file(fuse.hidden), DEADLINE_MS) == -ETIMEDOUT, "open");
 	begin(&UNSTICK_READ(handle, bytes, 1));
-	(void)handle_of(fuse.dead);
 	settle();
 	holds_nothing();
 	exit(42);
