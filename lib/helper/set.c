@@ -359,6 +359,7 @@ int set_helper(struct helper_set *set, bool may_start, struct helper **ret)
 void helper_stats(unsigned *now, uint64_t *abandoned)
 {
 	helper_take_lock();
+	forget_those_exited();
 	*now = 0;
 	for (struct helper *helper = helpers; helper; helper = helper->next)
 		*now += helper->state == HELPER_STARTING || helper->state == HELPER_RUNS;
