@@ -85,8 +85,8 @@ static const struct refused refused_requests[] = {
          .line = "unstick: submit: size 0 is not that of struct unstick_request: make it with UNSTICK_READ() or its like"},
         {REQUEST(.opcode = 0, .fd = 5), .error = -EINVAL,
          .line = "unstick: submit: opcode 0 is not known to this version of the library: take one of enum unstick_opcode"},
-        {REQUEST(.opcode = UNSTICK_OP_TIMEOUT + 1), .error = -EINVAL,
-         .line = "unstick: submit: opcode 19 is not known to this version of the library: take one of enum unstick_opcode"},
+        {REQUEST(.opcode = UNSTICK_OP_RENAMEAT + 1), .error = -EINVAL,
+         .line = "unstick: submit: opcode 22 is not known to this version of the library: take one of enum unstick_opcode"},
         {REQUEST(.opcode = UNSTICK_OP_SEND, .fd = 7, .flags = UNSTICK_NETWORK | 1u << 31), .error = -EINVAL,
          .line = "unstick: submit: send on fd 7: flag 0x80000000 is not known to this version of the library: leave it out"},
         {REQUEST(.opcode = UNSTICK_OP_READ, .fd = -1, .flags = UNSTICK_NETWORK | UNSTICK_FILE), .error = -EINVAL,
@@ -112,9 +112,14 @@ static const struct refused refused_requests[] = {
          .line = "unstick: submit: write on fd 5: UNSTICK_BUFFER: buf is no buffer: give what unstick_buffer_new() made, not its "
                  "data"},
         {REQUEST(.opcode = UNSTICK_OP_RECV, .fd = 5, .flags = UNSTICK_ISOLATE), .error = -EOPNOTSUPP,
-         .line = "unstick: submit: recv on fd 5: UNSTICK_ISOLATE: there is no helper process in this version: leave the flag out"},
-        {REQUEST(.opcode = UNSTICK_OP_OPENAT, .fd = AT_FDCWD, .addr = "/", .flags = UNSTICK_ISOLATE), .error = -EOPNOTSUPP,
-         .line = "unstick: submit: openat: UNSTICK_ISOLATE: there is no helper process in this version: leave the flag out"},
+         .line = "unstick: submit: recv on fd 5: UNSTICK_ISOLATE: a helper does file operations only: leave the flag out"},
+        {REQUEST(.opcode = UNSTICK_OP_RECV, .fd = UNSTICK_HANDLE_BASE), .error = -EOPNOTSUPP,
+         .line = "unstick: submit: recv on fd 1073741824: the handle is a helper's, which does file operations only: open an fd "
+                 "for this"},
+        {REQUEST(.opcode = UNSTICK_OP_CLOSE, .fd = 5, .flags = UNSTICK_ISOLATE), .error = -EINVAL,
+         .line = "unstick: submit: close on fd 5: UNSTICK_ISOLATE: the fd is this process's, and closed here: leave the flag out"},
+        {REQUEST(.opcode = UNSTICK_OP_RENAMEAT, .fd = 5, .addr = "a"), .error = -EINVAL,
+         .line = "unstick: submit: renameat on fd 5: buf is NULL: give the new path"},
 };
 
 Test(engine_messages, refused_requests_are_explained)
@@ -165,16 +170,19 @@ Test(engine_messages, each_opcode_has_a_name)
 	                                    "fsync on fd 3",
 	                                    "statx on fd 3",
 	                                    "splice on fd 3",
-	                                    "timeout"};
+	                                    "timeout",
+	                                    "readdir on fd 3",
+	                                    "unlinkat on fd 3",
+	                                    "renameat on fd 3"};
 	struct unstick_engine *engine = engine_make(0);
-	for (unsigned opcode = UNSTICK_OP_NOP; opcode <= UNSTICK_OP_TIMEOUT; opcode++) {
-		struct unstick_request request = {.size = sizeof request, .opcode = opcode, .fd = 3, .flags = UNSTICK_ISOLATE};
+	for (unsigned opcode = UNSTICK_OP_NOP; opcode <= UNSTICK_OP_RENAMEAT; opcode++) {
+		struct unstick_request request = {.size = sizeof request, .opcode = opcode, .fd = 3, .flags = 1u << 20};
 		struct unstick_op *op;
 		char line[200];
 		snprintf(line, sizeof line,
-		         "unstick: submit: %s: UNSTICK_ISOLATE: there is no helper process in this version: leave the flag out",
+		         "unstick: submit: %s: flag 0x100000 is not known to this version of the library: leave it out",
 		         names[opcode - 1]);
-		cr_assert_eq(unstick_engine_submit(engine, &request, &op), -EOPNOTSUPP);
+		cr_assert_eq(unstick_engine_submit(engine, &request, &op), -EINVAL);
 		assert_told(line);
 	}
 	unstick_engine_free(engine);

@@ -228,14 +228,15 @@ static void invalid_requests(void)
 	struct calls calls = {0};
 	make_pipe(fds);
 	struct unstick_request good = with_done(UNSTICK_READ(fds[0], bytes, 1), &calls), bad = good;
-	bad.opcode = UNSTICK_OP_TIMEOUT + 1, refuse(&bad, -EINVAL, "an unknown opcode");
+	bad.opcode = UNSTICK_OP_RENAMEAT + 1, refuse(&bad, -EINVAL, "an unknown opcode");
 	bad.opcode = UINT32_MAX, refuse(&bad, -EINVAL, "a very unknown opcode");
 	bad.opcode = 256 + UNSTICK_OP_READ, refuse(&bad, -EINVAL, "an opcode that is known in its low byte");
 	bad = good, bad.opcode = 0, refuse(&bad, -EINVAL, "no opcode");
 	bad = good, bad.flags = 1u << 31, refuse(&bad, -EINVAL, "an unknown flag");
 	bad = good, bad.size = sizeof bad.size, refuse(&bad, -EINVAL, "too small a size");
 	bad = good, bad.size = 0, refuse(&bad, -EINVAL, "no size");
-	bad = good, bad.flags = UNSTICK_ISOLATE, refuse(&bad, -EOPNOTSUPP, "UNSTICK_ISOLATE");
+	bad = with_done(UNSTICK_RECV(fds[0], bytes, 1), &calls), bad.flags = UNSTICK_ISOLATE;
+	refuse(&bad, -EOPNOTSUPP, "UNSTICK_ISOLATE of what is no file operation");
 	bad = good, bad.done = NULL;
 	CHECK(unstick_engine_submit(engine(), &bad, NULL) == -EINVAL, "neither ret nor done");
 	struct unstick_op *op;
@@ -247,7 +248,7 @@ static void invalid_requests(void)
 static void invalid_options(void)
 {
 	struct unstick_engine *none = (struct unstick_engine *)bytes;
-	struct unstick_engine_options options = {.size = sizeof options, .flags = 1};
+	struct unstick_engine_options options = {.size = sizeof options, .flags = 1u << 31};
 	CHECK(unstick_engine_new(&none, &options) == -EINVAL, "an unknown flag");
 	options = (struct unstick_engine_options){.size = sizeof options, .back_end = 99};
 	CHECK(unstick_engine_new(&none, &options) == -EINVAL, "an unknown back end");
@@ -268,7 +269,7 @@ static const struct fault cases[] = {
         {0, "poll: the events that came, errors unasked", poll_events},
         {0, "a wrong hint changes no result", wrong_hints},
         {0, "no fd is free: accept and openat -EMFILE, and the connection waits on", out_of_fds},
-        {0, "invalid requests: -EINVAL, ret and done untouched; UNSTICK_ISOLATE: -EOPNOTSUPP", invalid_requests},
+        {0, "invalid requests: -EINVAL, ret and done untouched; UNSTICK_ISOLATE of a recv: -EOPNOTSUPP", invalid_requests},
         {0, "invalid options of an engine: -EINVAL", invalid_options},
 };
 
