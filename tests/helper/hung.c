@@ -5,6 +5,8 @@
  */
 #include <dirent.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 #include "hung_fuse.h"
@@ -213,6 +215,8 @@ static void limit(void)
 /* ---- the end of the process */
 
 /* In a child of the case: it uses the mount in all ways, and ends. */
+static _Atomic int64_t *exits_at; /* shared with the process that exits */
+
 static void use_and_exit(void)
 {
 	int handle = handle_of(fuse.direct);
@@ -220,9 +224,13 @@ static void use_and_exit(void)
 	CHECK(run_within(UNSTICK_READ(handle, bytes, 1), DEADLINE_MS) == -ETIMEDOUT, "read");
 	CHECK(run_within(UNSTICK_WRITE(handle, bytes, 1), DEADLINE_MS) == -ETIMEDOUT, "write");
 	CHECK(run_within(open_file(fuse.hidden), DEADLINE_MS) == -ETIMEDOUT, "open");
+	struct statx status;
+	struct unstick_request stat_mute = UNSTICK_STATX(AT_FDCWD, fuse.mute, AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &status);
+	CHECK(run_within(isolated(stat_mute), DEADLINE_MS) == -ETIMEDOUT, "stat");
 	begin(&UNSTICK_READ(handle, bytes, 1));
 	settle();
 	holds_nothing();
+	atomic_store(exits_at, unstick_now());
 	exit(42);
 }
 
@@ -230,10 +238,13 @@ static void process_exits(void)
 {
 	int status;
 	start();
+	exits_at = mmap(NULL, sizeof *exits_at, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(exits_at != MAP_FAILED, "mmap");
 	pid_t pid = fork();
 	if (pid == 0)
 		use_and_exit();
 	WAIT_UNTIL(waitpid(pid, &status, WNOHANG) == pid);
+	fault_note("gone %.1f ms after its exit()", (double)(unstick_now() - atomic_load(exits_at)) / 1e6);
 	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 42, "status %#x", status);
 	CHECK(open(fuse.direct, O_PATH) >= 0 && kill(fuse.keeper.pid, 0) == 0, "the mount is still there");
 }
