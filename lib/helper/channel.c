@@ -237,7 +237,10 @@ struct answer channel_ask(struct helper *helper, struct channel *channel, struct
 {
 	message->request = channel->asked;
 	long error = send_message(channel->fd, message, passed);
-	if (error == -ECONNRESET)
-		return lost(helper, -ECONNRESET);
+	if (error == -ECONNRESET) {
+		struct answer answer = lost(helper, -ECONNRESET);
+		answer.unsent = true;
+		return answer;
+	}
 	return error ? (struct answer){.result = error} : await_reply(helper, channel);
 }

@@ -316,13 +316,27 @@ static bool goes_on(const struct helper_call *call, const struct answer *answer,
 	return left && answer->result > 0 && (call->opcode == HELPER_WRITE || (call->opcode == HELPER_READ && answer->goes_on));
 }
 
+/* One that had ended before the request was sent has done nothing: another is asked, or, for a handle of its own, -ESTALE. */
+static struct answer ask_one_that_lives(const struct helper_call *call, const struct passing *passing, bool may_start, size_t moved,
+                                        uint32_t length)
+{
+	enum { MOST_TRIES = 3 };
+	struct answer answer = ask(call, passing, may_start, moved, length);
+	for (int tries = 1; answer.unsent && call->set && tries < MOST_TRIES; tries++)
+		answer = ask(call, passing, may_start, moved, length);
+	if (answer.unsent && !call->set)
+		answer.result = -ESTALE;
+	return answer;
+}
+
 static long make_parts(const struct helper_call *call, const struct passing *passing, bool may_start)
 {
 	size_t moved = 0;
 	struct answer answer;
 	do {
 		size_t left = call->length - moved;
-		answer = ask(call, passing, may_start, moved, (uint32_t)(left < HELPER_WINDOW ? left : HELPER_WINDOW));
+		uint32_t length = (uint32_t)(left < HELPER_WINDOW ? left : HELPER_WINDOW);
+		answer = ask_one_that_lives(call, passing, may_start, moved, length);
 		bool moves = call->opcode == HELPER_READ || call->opcode == HELPER_WRITE;
 		if (!moves)
 			return answer.result;

@@ -108,6 +108,7 @@ struct answer {
 	long result;  /* the reply's; -ECONNRESET, -EPROTO: the helper is lost */
 	bool cut;     /* no reply: a scope of the calling thread has cut the wait short */
 	bool goes_on; /* HELPER_GOES_ON */
+	bool unsent;  /* -ECONNRESET, and certainly not carried out: the helper had ended before the request was sent */
 };
 /* Without the lock: the message goes out, its reply is waited for. Then the channel is to be finished, or, cut, left. */
 struct answer channel_ask(struct helper *helper, struct channel *channel, struct helper_message *message, const int *passed);
