@@ -549,7 +549,7 @@ static void waitpid_in_a_loop(void)
 static void no_group_signals(void)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
-	CHECK(seccomp_rule_add(filter, SCMP_ACT_ERRNO(EINVAL), SCMP_SYS(pidfd_send_signal), 1, SCMP_A3(SCMP_CMP_NE, 0)) == 0 &&
+	CHECK(seccomp_rule_add(filter, SCMP_ACT_ERRNO(EINVAL), SCMP_SYS(pidfd_send_signal), 1, SCMP_A3(SCMP_CMP_NE, 0, 0)) == 0 &&
 	              seccomp_load(filter) == 0,
 	      "no filter");
 	seccomp_release(filter);
