@@ -280,6 +280,22 @@ static long finish(struct helper *helper, struct channel *channel, const struct 
 	return result;
 }
 
+/* A channel with the request in it, and a reference to its helper. Under the lock. */
+static int take_filled_channel(const struct helper_call *call, bool may_start, size_t moved, uint32_t length,
+                               struct helper **helper, struct channel **channel)
+{
+	int error = take_channel(call, may_start, helper, channel);
+	if (error)
+		return error;
+	error = fill(call, *helper, *channel, moved, length);
+	if (error) { /* it has no handle to be given back */
+		(*channel)->asked.opcode = 0;
+		channel_finish(*helper, *channel, error, false);
+		helper_put(*helper);
+	}
+	return error;
+}
+
 static struct answer ask(const struct helper_call *call, const struct passing *passing, bool may_start, size_t moved,
                          uint32_t length)
 {
@@ -287,14 +303,7 @@ static struct answer ask(const struct helper_call *call, const struct passing *p
 	struct helper *helper;
 	struct channel *channel;
 	helper_take_lock();
-	int error = take_channel(call, may_start, &helper, &channel);
-	if (!error)
-		error = fill(call, helper, channel, moved, length);
-	if (error == -EMFILE) { /* it has no handle to be given back */
-		channel->asked.opcode = 0;
-		channel_finish(helper, channel, error, false);
-		helper_put(helper);
-	}
+	int error = take_filled_channel(call, may_start, moved, length, &helper, &channel);
 	helper_drop_lock();
 	if (error)
 		return (struct answer){.result = error};

@@ -227,6 +227,31 @@ static void no_fds(void)
 	use(handle_of_null());
 }
 
+/* The second one was taken when there was a helper, waits for the thread that the first one has, and is to start another helper. */
+static void no_fds_for_the_next(void)
+{
+	const struct unstick_engine_options options = {.size = sizeof options, .blocking = 1};
+	struct rlimit limit, low;
+	struct statx status;
+	char path[96];
+	log_keep();
+	engine_with(&options);
+	temporary_path(path, sizeof path, "fifo");
+	CHECK(mkfifo(path, 0600) == 0 && getrlimit(RLIMIT_NOFILE, &limit) == 0, "set-up");
+	struct unstick_request first = isolated(UNSTICK_OPENAT(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));
+	struct unstick_request second = isolated(UNSTICK_STATX(AT_FDCWD, "/", 0, STATX_BASIC_STATS, &status));
+	struct unstick_op *hangs = begin(&first);
+	settle();
+	struct unstick_op *waits = begin(&second);
+	low = limit;
+	low.rlim_cur = fds_count(0) + 12;
+	CHECK(setrlimit(RLIMIT_NOFILE, &low) == 0 && kill(helper_pid(), SIGKILL) == 0, "set-up");
+	long result = end_of(hangs), next = end_of(waits);
+	CHECK(result == -ECONNRESET && next == -EMFILE, "%ld, %ld", result, next);
+	CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0, "setrlimit");
+	use(handle_of_null());
+}
+
 int main(int argc, char **argv)
 {
 	static const struct fault faults[] = {
@@ -240,6 +265,7 @@ int main(int argc, char **argv)
 	        {8, "a program that may not be run: -EACCES", no_right_to_run},
 	        {9, "a program that is no helper: -EPROTO", another_program},
 	        {10, "no fds left: -EMFILE, none leaks, later it works", no_fds},
+	        {11, "no fds left for one in the place of one that has ended: -EMFILE", no_fds_for_the_next},
 	};
 	return fault_main(argc, argv, faults, sizeof faults / sizeof faults[0]);
 }
