@@ -188,7 +188,7 @@ static int collect_fds(const struct helper_call *call, struct passing *passing)
 			continue;
 		int fd = call->fd[i] == AT_FDCWD && call->path[i] ? open_cwd(passing) : call->fd[i];
 		if (fd < 0)
-			return call->fd[i] == AT_FDCWD ? fd : -EBADF;
+			return call->fd[i] == AT_FDCWD && call->path[i] ? fd : -EBADF;
 		passing->fds[passing->count++] = fd;
 	}
 	return 0;
