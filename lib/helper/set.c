@@ -311,7 +311,7 @@ static int start(struct helper_set *set)
 	return error;
 }
 
-/* Another thread is starting it. */
+/* Another thread is starting it. That one's scope may cut the start short, which is no error of this one. */
 static int await_start(struct helper *helper)
 {
 	int error = 0;
@@ -322,7 +322,7 @@ static int await_start(struct helper *helper)
 		error = sleep_on(&helper->freed, seen, UNSTICK_NEVER);
 		helper_take_lock();
 	}
-	if (!error)
+	if (!error && helper->start_error != -ECANCELED && helper->start_error != -ETIMEDOUT)
 		error = helper->start_error;
 	helper_put(helper);
 	return error;

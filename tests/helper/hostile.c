@@ -3,6 +3,7 @@
  * A helper that answers rubbish, or not at all: the request says so, the helper is killed, nothing of what it said is taken, and the next
  * one is served by another.
  */
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "isolated.h"
@@ -94,6 +95,43 @@ static void goes_on(void)
 	CHECK(result >= 1 && result <= (long)sizeof bytes, "read: %ld", result);
 }
 
+/* ---- a start that is cut short while another thread waits for it */
+
+static void *submit_in_scope(void *token)
+{
+	struct unstick_scope scope;
+	CHECK(unstick_scope_begin(&scope, token, UNSTICK_NEVER) == 0, "unstick_scope_begin");
+	CHECK(refused(an_open()) == -ECANCELED, "the start was not cut short");
+	CHECK(unstick_scope_end(&scope) == -ECANCELED, "unstick_scope_end");
+	return NULL;
+}
+
+static _Atomic pid_t waiter;
+
+static void *submit_uncut(void *unused)
+{
+	atomic_store(&waiter, gettid());
+	struct unstick_request open = an_open();
+	CHECK(run(&open) >= UNSTICK_HANDLE_BASE, "it was told of another's cut");
+	return unused;
+}
+
+static void cut_start(void)
+{
+	pthread_t first, second;
+	struct unstick_token *token = token_make(NULL);
+	start_with("no-hello");
+	CHECK(run(&UNSTICK_NOP()) == 0, "the engine");
+	CHECK(pthread_create(&first, NULL, submit_in_scope, token) == 0, "pthread_create");
+	WAIT_UNTIL(stats_now().helpers == 1);
+	CHECK(pthread_create(&second, NULL, submit_uncut, NULL) == 0, "pthread_create");
+	WAIT_UNTIL(waiter && proc_in_call(getpid(), waiter, SYS_futex));
+	CHECK(setenv("UNSTICK_HELPER", getenv("UNSTICK_HELPER_TRUE"), 1) == 0, "setenv");
+	unstick_token_cancel(token);
+	pthread_join(first, NULL);
+	pthread_join(second, NULL);
+}
+
 #define LIES(X)                              \
 	X(short, "short", -EPROTO)           \
 	X(empty, "empty", -EPROTO)           \
@@ -135,6 +173,7 @@ static struct fault cases[] = {
 #define START_CASE(name, lie, error) {0, "a start that lies: " lie, start_##name##_},
         LIES(LIE_CASE) STARTS(START_CASE){0, "a reply to an open with a number that would be an fd", open_with_an_fd_number},
         {0, "a read that is told to go on for ever ends", goes_on},
+        {0, "a start that is cut short is no error of another thread that waits for it", cut_start},
 };
 
 int main(int argc, char **argv)
