@@ -18,6 +18,7 @@
 #include "base/raw.h"
 #include "base/spawn.h"
 #include "helper/helper.h"
+#include "limit/time.h"
 
 #ifndef UNSTICK_HELPER_PROGRAM
 #define UNSTICK_HELPER_PROGRAM "" /* never started: helper_call_begin() */
@@ -114,11 +115,7 @@ static int run_program(struct helper *helper, int control)
 	                            .dir = "/",
 	                            .own_group = true,
 	                            .unrelated = true};
-	int error = spawn_program(&spawn, &helper->pid, &helper->pidfd);
-	if (error)
-		log_line("unstick: helper: %s was not started: %s: install it, or set UNSTICK_HELPER", program(),
-		         strerrordesc_np(-error));
-	return error;
+	return spawn_program(&spawn, &helper->pid, &helper->pidfd);
 }
 
 static int make_and_run(struct helper *helper)
@@ -126,16 +123,31 @@ static int make_and_run(struct helper *helper)
 	struct far_ends far = {.control = -1};
 	memset(far.given, -1, sizeof far.given);
 	lock_take(&start_lock);
-	int error = make_ends(helper, &far);
-	if (!error)
-		error = send_given(helper, &far);
-	if (error)
-		log_line("unstick: helper: its sockets and memory could not be made: %s", strerrordesc_np(-error));
-	else
-		error = run_program(helper, far.control);
+	int unmade = make_ends(helper, &far);
+	if (!unmade)
+		unmade = send_given(helper, &far);
+	int error = unmade ? unmade : run_program(helper, far.control);
 	close_far(&far);
-	lock_drop(&start_lock);
+	lock_drop(&start_lock); /* before the log is told: its callback may fork */
+	if (unmade)
+		log_line("unstick: helper: its sockets and memory could not be made: %s", strerrordesc_np(-error));
+	else if (error)
+		log_line("unstick: helper: %s was not started: %s: install it, or set UNSTICK_HELPER", program(),
+		         strerrordesc_np(-error));
 	return error;
+}
+
+/* 1: there is something to be read; 0: the time is over; what cut the wait short. */
+static int await_message(const struct helper *helper)
+{
+	struct pollfd ready = {.fd = helper->control, .events = POLLIN};
+	unstick_time end = unstick_after_ms(PATIENCE_MS);
+	int n;
+	do {
+		struct timespec left = time_to_timespec(end - unstick_now());
+		n = unstick_ppoll(&ready, 1, &left, NULL);
+	} while (n == -EINTR);
+	return n;
 }
 
 /* Its first message: that it is confined, and ready. */
@@ -143,8 +155,7 @@ static int await_ready(const struct helper *helper)
 {
 	const struct helper_request none = {.version = HELPER_VERSION};
 	struct helper_reply hello;
-	struct pollfd ready = {.fd = helper->control, .events = POLLIN};
-	int n = unstick_poll(&ready, 1, PATIENCE_MS);
+	int n = await_message(helper);
 	if (n < 0)
 		return n;
 	long size = n ? RAW_6(SYS_recvfrom, helper->control, &hello, sizeof hello, MSG_DONTWAIT | MSG_TRUNC, NULL, NULL) : 0;
@@ -169,13 +180,26 @@ static int refuse_rights(const char *what)
 	return -EPERM;
 }
 
+/* On its way out it has lost what /proc would tell (its umask, its label) before its pidfd says so. */
+static bool is_ending(const struct helper *helper)
+{
+	struct pollfd end = {.fd = helper->pidfd, .events = POLLIN};
+	const struct timespec moment = time_to_timespec(100 * (int64_t)TIME_NS_PER_MS);
+	return RAW_5(SYS_ppoll, &end, 1, &moment, NULL, 0) > 0;
+}
+
+/* One that has ended meanwhile says nothing of the rights of the next. */
 static int compare_rights(const struct helper *helper, const struct identity *thread)
 {
 	struct identity process;
-	if (identity_of_process(helper->pid, &process))
-		return refuse_rights("what /proc does not tell");
-	const char *difference = identity_difference(thread, &process);
-	return difference ? refuse_rights(difference) : 0;
+	int error = identity_of_process(helper->pid, &process);
+	const char *difference = error ? "what /proc does not tell" : identity_difference(thread, &process);
+	if (!difference)
+		return 0;
+	if (!is_ending(helper))
+		return refuse_rights(difference);
+	log_line("unstick: helper %d: has ended while it was started: try again", (int)helper->pid);
+	return -EPROTO;
 }
 
 int helper_start(struct helper *helper, const struct identity *identity)

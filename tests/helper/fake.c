@@ -47,7 +47,7 @@ static void say_hello(void)
 		pause();
 	if (lies("exits"))
 		_exit(0);
-	if (send(HELPER_CONTROL, &hello, sizeof hello - lies("hello-short"), 0) < 0)
+	if (send(HELPER_CONTROL, &hello, sizeof hello - lies("hello-short"), 0) < 0 || lies("hello-and-exits"))
 		_exit(1);
 }
 

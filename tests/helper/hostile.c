@@ -132,6 +132,24 @@ static void cut_start(void)
 	pthread_join(second, NULL);
 }
 
+/* Whether it is found to have ended by the look at its rights, or by the first request, is a matter of luck. */
+static void ends_when_ready(void)
+{
+	enum { STARTS = 100 };
+	start_with("hello-and-exits");
+	for (int i = 0; i < STARTS; i++) {
+		struct unstick_op *op;
+		struct unstick_request open = an_open();
+		int error = unstick_engine_submit(engine(), &open, &op);
+		CHECK(error == 0 || error == -EPROTO || error == -EAGAIN, "%d: %s", error, log_find("refused"));
+		if (error == 0)
+			(void)end_of(op);
+	}
+	CHECK(setenv("UNSTICK_HELPER", getenv("UNSTICK_HELPER_TRUE"), 1) == 0, "setenv");
+	struct unstick_request open = an_open();
+	CHECK(run(&open) >= UNSTICK_HANDLE_BASE, "%s", log_find("refused"));
+}
+
 #define LIES(X)                              \
 	X(short, "short", -EPROTO)           \
 	X(empty, "empty", -EPROTO)           \
@@ -174,6 +192,7 @@ static struct fault cases[] = {
         LIES(LIE_CASE) STARTS(START_CASE){0, "a reply to an open with a number that would be an fd", open_with_an_fd_number},
         {0, "a read that is told to go on for ever ends", goes_on},
         {0, "a start that is cut short is no error of another thread that waits for it", cut_start},
+        {0, "a helper that ends as soon as it is ready is not taken for one with other rights", ends_when_ready},
 };
 
 int main(int argc, char **argv)
