@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "limit/time.h"
 #include "pool/job.h"
 #include "pool/process.h"
@@ -53,7 +54,7 @@ static void leave_crew(struct unstick_pool *pool, bool counted)
 	bool more = crew_wants_thread(pool);
 	lock_drop(&pool->lock);
 	if (more)
-		(void)crew_start(pool);
+		crew_start_or_fail(pool);
 	pool_drop(pool);
 }
 
@@ -185,6 +186,22 @@ int crew_start(struct unstick_pool *pool)
 	lock_drop(&pool->lock);
 	pool_drop(pool);
 	return error;
+}
+
+void crew_fail_unserved(struct unstick_pool *pool, int error)
+{
+	struct unstick_job *job;
+	while ((job = job_take_queued(pool, 0))) {
+		log_line("unstick: job \"%s\": no thread could be started, and none runs: see RLIMIT_NPROC, pids.max", job->name);
+		job_end(job, UNSTICK_JOB_FAILED, error, NULL);
+	}
+}
+
+void crew_start_or_fail(struct unstick_pool *pool)
+{
+	int error = crew_start(pool);
+	if (error)
+		crew_fail_unserved(pool, error);
 }
 
 void crew_ring(struct unstick_pool *pool)

@@ -12,6 +12,10 @@
 bool crew_wants_thread(struct unstick_pool *pool);
 /* 0; -EAGAIN, -ENOMEM: none could be started, it is not counted any more. */
 int crew_start(struct unstick_pool *pool);
+/* No thread could be started: if none is left, all that is queued fails. */
+void crew_fail_unserved(struct unstick_pool *pool, int error);
+/* crew_start() for who has no caller to tell: then crew_fail_unserved(). */
+void crew_start_or_fail(struct unstick_pool *pool);
 /* A job was queued. */
 void crew_ring(struct unstick_pool *pool);
 /* Idle threads are to look whether the pool is closing. */

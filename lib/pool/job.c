@@ -43,6 +43,18 @@ void job_list_remove(struct job_list *list, struct unstick_job *job)
 	list->count--;
 }
 
+struct unstick_job *job_take_queued(struct unstick_pool *pool, unsigned most_threads)
+{
+	lock_take(&pool->lock);
+	struct unstick_job *job = pool->threads <= most_threads ? pool->queue.first : NULL;
+	if (job) {
+		job_list_remove(&pool->queue, job);
+		atomic_store(&job->state, 0); /* nobody else's any more */
+	}
+	lock_drop(&pool->lock);
+	return job;
+}
+
 /* ---- references */
 
 struct unstick_job *unstick_job_ref(struct unstick_job *job)
@@ -129,7 +141,7 @@ void job_abandon(struct unstick_job *job, const struct unstick_outcome *outcome)
 	}
 	lock_drop(&pool->lock);
 	if (more)
-		(void)crew_start(pool);
+		crew_start_or_fail(pool);
 	if (running && outcome) {
 		unstick_outcome_print(outcome, line, sizeof line);
 		log_line("unstick: job \"%s\": abandoned: %s", job->name, line);
@@ -141,15 +153,6 @@ void job_abandon(struct unstick_job *job, const struct unstick_outcome *outcome)
 static int refuse(const char *name, int error, const char *why)
 {
 	log_line("unstick: job \"%s\": %s", name, why);
-	return error;
-}
-
-/* Once a pool. Under the lock. */
-static int refuse_once(struct unstick_pool *pool, unsigned which, const char *name, int error, const char *why)
-{
-	if (!(pool->told & which))
-		log_line("unstick: job \"%s\": %s", name, why);
-	pool->told |= which;
 	return error;
 }
 
@@ -219,19 +222,23 @@ static int make(struct unstick_pool *pool, const struct unstick_job_options *opt
 	return 0;
 }
 
-/* Under the lock. */
-static int find_refusal(struct unstick_pool *pool, const char *name)
+static const struct refusal {
+	unsigned told; /* the log hears of each once a pool */
+	int error;
+	const char *why;
+} closing = {TOLD_CLOSING, -ESHUTDOWN, "the pool is being closed, it takes no more: start jobs before unstick_pool_close()"},
+  full = {TOLD_FULL, -EAGAIN, "as many jobs wait for a thread as options.queue allows: join some first, or raise it"},
+  too_many_abandoned = {TOLD_ABANDONED, -EAGAIN,
+                        "as many jobs are abandoned as options.abandoned allows: see to what they are stuck in"};
+
+/* Under the lock. NULL: none. */
+static const struct refusal *find_refusal(const struct unstick_pool *pool)
 {
 	if (pool->closing)
-		return refuse_once(pool, TOLD_CLOSING, name, -ESHUTDOWN,
-		                   "the pool is being closed, it takes no more: start jobs before unstick_pool_close()");
+		return &closing;
 	if (pool->queue.count >= pool->most_queued)
-		return refuse_once(pool, TOLD_FULL, name, -EAGAIN,
-		                   "as many jobs wait for a thread as options.queue allows: join some first, or raise it");
-	if (pool->abandoned.count >= pool->most_abandoned)
-		return refuse_once(pool, TOLD_ABANDONED, name, -EAGAIN,
-		                   "as many jobs are abandoned as options.abandoned allows: see to what they are stuck in");
-	return 0;
+		return &full;
+	return pool->abandoned.count >= pool->most_abandoned ? &too_many_abandoned : NULL;
 }
 
 /* No thread could be started, and none runs: takes it out again, unless it has been taken meanwhile. */
@@ -242,18 +249,32 @@ static bool take_back(struct unstick_pool *pool, struct unstick_job *job)
 	if (hopeless) {
 		job_list_remove(&pool->queue, job);
 		atomic_store(&job->state, 0);
+		pool->stats.started--;
 	}
 	lock_drop(&pool->lock);
 	return hopeless;
+}
+
+static int start_first_thread(struct unstick_pool *pool, struct unstick_job *job)
+{
+	int error = crew_start(pool);
+	if (!error)
+		return 0;
+	bool back = take_back(pool, job);
+	crew_fail_unserved(pool, error); /* others may have relied on this thread */
+	return back ? discard(job,
+	                      refuse(job->name, -EAGAIN, "no thread could be started, and none runs: see RLIMIT_NPROC, pids.max"))
+	            : 0;
 }
 
 /* A job whose token fired before this never gets into the queue. */
 static int enqueue(struct unstick_pool *pool, struct unstick_job *job)
 {
 	lock_take(&pool->lock);
-	int refusal = find_refusal(pool, job->name);
+	const struct refusal *refusal = find_refusal(pool);
 	int fired = unstick_token_error(job->token);
-	bool more = false;
+	bool tell_it = refusal && !(pool->told & refusal->told), more = false;
+	pool->told |= refusal ? refusal->told : 0;
 	if (!refusal) {
 		pool->stats.started++;
 		if (!fired) {
@@ -263,23 +284,25 @@ static int enqueue(struct unstick_pool *pool, struct unstick_job *job)
 		}
 	}
 	lock_drop(&pool->lock);
+	if (tell_it)
+		refuse(job->name, refusal->error, refusal->why);
 	if (refusal)
-		return discard(job, refusal);
+		return discard(job, refusal->error);
 	if (fired) {
 		job_end(job, job_state_of(fired), fired, NULL);
 		return 0;
 	}
 	crew_ring(pool);
-	if (!more || !crew_start(pool) || !take_back(pool, job))
-		return 0;
-	return discard(job, refuse(job->name, -EAGAIN, "no thread could be started, and none runs: see RLIMIT_NPROC, pids.max"));
+	return more ? start_first_thread(pool, job) : 0;
 }
 
 static int refuse_child(struct unstick_pool *pool, const char *name)
 {
-	refuse_once(pool, TOLD_FORKED, name, 0,
-	            "the pool is the parent process's: in a forked child make another with unstick_pool_new()");
-	return -EOWNERDEAD;
+	bool told = pool->told & TOLD_FORKED; /* without the lock: nobody may be there to drop it */
+	pool->told |= TOLD_FORKED;
+	return told ? -EOWNERDEAD
+	            : refuse(name, -EOWNERDEAD,
+	                     "the pool is the parent process's: in a forked child make another with unstick_pool_new()");
 }
 
 int unstick_job_start(struct unstick_pool *pool, const struct unstick_job_options *options, struct unstick_job **ret)
@@ -350,7 +373,10 @@ int unstick_job_join(struct unstick_job *job, unstick_time until, void **result)
 
 int unstick_job_state(const struct unstick_job *job)
 {
-	return job ? (int)atomic_load(&job->state) : -EINVAL;
+	uint32_t state = job ? atomic_load(&job->state) : 0;
+	if (!job)
+		return -EINVAL;
+	return state ? (int)state : UNSTICK_JOB_QUEUED; /* 0: taken out of the queue, to be ended this moment */
 }
 
 const char *unstick_job_state_name(int state)

@@ -6,6 +6,7 @@
 #include "pool/pool.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -113,22 +114,10 @@ static void cut_own_parents(const struct job_list *list)
 			unstick_token_cancel(job->token);
 }
 
-static struct unstick_job *take_queued(struct unstick_pool *pool)
-{
-	lock_take(&pool->lock);
-	struct unstick_job *job = pool->queue.first;
-	if (job) {
-		job_list_remove(&pool->queue, job);
-		atomic_store(&job->state, 0); /* nobody else's any more */
-	}
-	lock_drop(&pool->lock);
-	return job;
-}
-
 static void end_queued(struct unstick_pool *pool)
 {
 	struct unstick_job *job;
-	while ((job = take_queued(pool))) {
+	while ((job = job_take_queued(pool, UINT_MAX))) {
 		int reason = unstick_token_error(job->token);
 		job_end(job, job_state_of(reason), reason, NULL);
 	}

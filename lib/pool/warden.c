@@ -55,8 +55,10 @@ void warden_on_fired(void *arg, int error)
 	struct unstick_pool *pool = job->pool;
 	lock_take(&pool->lock);
 	uint32_t state = atomic_load(&job->state);
-	if (state == UNSTICK_JOB_QUEUED)
+	if (state == UNSTICK_JOB_QUEUED) {
 		job_list_remove(&pool->queue, job);
+		atomic_store(&job->state, 0); /* nobody else's any more */
+	}
 	if (state == UNSTICK_JOB_RUNNING) {
 		job->cut = unstick_now();
 		job->error = error;
