@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * A thread runs each job in a scope on the job's token and deadline; that scope is all that cancelling needs. What a job may do to its
- * thread: leave it by pthread_exit() (then the job has failed, unless it was cut short), leave scopes and shields open (they are
+ * thread: fork, and return in the child, whose only thread then ends; leave it by pthread_exit() (then the job has failed, unless it was cut short), leave scopes and shields open (they are
  * dropped), change its signal mask or its credentials (its own affair: say so in the manual, not here).
  */
 #include "pool/crew.h"
@@ -63,6 +63,8 @@ static void thread_exits(void *arg)
 {
 	struct run *run = arg;
 	struct unstick_pool *pool = run->job->pool;
+	if (pool_is_parents(pool))
+		return;
 	run->error = -ESRCH;
 	run->result = NULL;
 	bool counted = end_run(run);
@@ -80,6 +82,8 @@ static void call(struct run *run)
 	} else {
 		run->result = job->run(job->arg);
 	}
+	if (pool_is_parents(job->pool)) /* a child that the job has forked: it has no pool to go back to */
+		pthread_exit(NULL);
 	pthread_cleanup_pop(0);
 }
 

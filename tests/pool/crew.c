@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * No thread can be started: a job that was taken fails, one that is refused is nobody's, whoever else wants to end it at that moment.
+ * The threads of a pool. None can be started: a job that was taken fails, one that is refused is nobody's, whoever else wants to end it
+ * at that moment. A job forks, and returns in the child. The monitor starts one, and nothing of the monitor's goes with it.
  * pthread_create() is this file's, for the library too.
  */
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "../faults/fault.h"
 #include "unstick.h"
@@ -41,15 +47,30 @@ static void *come(void *arg)
 	return arg;
 }
 
-static void open_pool(void)
+static void open_pool(unsigned threads)
 {
-	CHECK(unstick_pool_new(&pool, NULL) == 0, "unstick_pool_new");
+	const struct unstick_pool_options options = {.size = sizeof options, .threads = threads, .grace_ns = 1000000};
+	CHECK(unstick_pool_new(&pool, &options) == 0, "unstick_pool_new");
+}
+
+static void close_pool(void)
+{
+	CHECK(unstick_pool_close(pool, UNSTICK_NEVER, NULL) == 0, "close");
+	pool = unstick_pool_free(pool);
 }
 
 static int start(struct unstick_token *token, struct unstick_job **ret)
 {
 	const struct unstick_job_options options = {.size = sizeof options, .run = come, .token = token};
 	return unstick_job_start(pool, &options, ret);
+}
+
+static struct unstick_job *start_good(void *(*run)(void *))
+{
+	struct unstick_job *job = NULL;
+	const struct unstick_job_options options = {.size = sizeof options, .run = run};
+	CHECK(unstick_job_start(pool, &options, &job) == 0, "unstick_job_start");
+	return job;
 }
 
 /* Each has queued its job, and relies on the other's thread. */
@@ -69,7 +90,7 @@ static void *start_without_thread(void *number)
 static void two_at_once(void)
 {
 	pthread_t threads[2];
-	open_pool();
+	open_pool(0);
 	CHECK(pthread_barrier_init(&both, NULL, 2) == 0, "pthread_barrier_init");
 	for (long i = 0; i < 2; i++)
 		CHECK(pthread_create(&threads[i], NULL, start_without_thread, (void *)i) == 0, "pthread_create");
@@ -81,8 +102,7 @@ static void two_at_once(void)
 		CHECK(errors[i] || unstick_job_state(jobs[i]) == UNSTICK_JOB_FAILED, "state");
 		unstick_job_unref(jobs[i]);
 	}
-	CHECK(unstick_pool_close(pool, UNSTICK_NEVER, NULL) == 0, "close");
-	unstick_pool_free(pool);
+	close_pool();
 }
 
 /* The monitor takes it out of the queue at the same time. */
@@ -90,7 +110,7 @@ static void cancelled_meanwhile(void)
 {
 	enum { ROUNDS = 20000 };
 	struct unstick_pool_counts counts;
-	open_pool();
+	open_pool(0);
 	for (int i = 0; i < ROUNDS; i++) {
 		struct unstick_job *job = NULL;
 		CHECK(unstick_token_new(&to_cancel, NULL) == 0, "unstick_token_new");
@@ -105,8 +125,87 @@ static void cancelled_meanwhile(void)
 	CHECK(unstick_pool_stats(pool, &counts) == 0, "stats");
 	CHECK(counts.queued == 0 && counts.started == counts.cancelled, "%u queued, %lu started, %lu cancelled", counts.queued,
 	      (unsigned long)counts.started, (unsigned long)counts.cancelled);
-	CHECK(unstick_pool_close(pool, UNSTICK_NEVER, NULL) == 0, "close");
-	unstick_pool_free(pool);
+	close_pool();
+}
+
+static _Atomic bool go_on;
+static pid_t parent;
+
+/* The child, too, comes back to where the pool has called it. */
+static void *fork_and_return(void *unused)
+{
+	int status = -1;
+	WAIT_UNTIL(go_on);
+	pid_t pid = fork();
+	if (pid > 0)
+		waitpid(pid, &status, 0);
+	CHECK(pid == 0 || (WIFEXITED(status) && WEXITSTATUS(status) == 0), "the child: %x", (unsigned)status);
+	return unused;
+}
+
+static void *run_in_parent(void *unused)
+{
+	if (getpid() != parent)
+		_exit(1);
+	return unused;
+}
+
+static void child_returns(void)
+{
+	parent = getpid();
+	open_pool(1);
+	struct unstick_job *job = start_good(fork_and_return), *next = start_good(run_in_parent);
+	atomic_store(&go_on, true);
+	CHECK(unstick_job_join(job, UNSTICK_NEVER, NULL) == 0 && unstick_job_join(next, UNSTICK_NEVER, NULL) == 0, "join");
+	unstick_job_unref(job);
+	unstick_job_unref(next);
+	close_pool();
+}
+
+static void *spin(void *unused)
+{
+	while (!atomic_load(&go_on))
+		sched_yield();
+	return unused;
+}
+
+static _Atomic int slack, policy;
+
+static void *tell(void *unused)
+{
+	slack = prctl(PR_GET_TIMERSLACK);
+	policy = sched_getscheduler(0);
+	return unused;
+}
+
+/* The first is stuck, and what waits is given a thread by who abandons it. */
+static void in_place_of(unsigned flags)
+{
+	const struct unstick_options options = {.size = sizeof options, .flags = flags};
+	CHECK(unstick_init(&options) == 0, "unstick_init");
+	open_pool(1);
+	struct unstick_job *stuck = start_good(spin);
+	WAIT_UNTIL(unstick_job_state(stuck) == UNSTICK_JOB_RUNNING);
+	struct unstick_job *next = start_good(tell);
+	unstick_job_cancel(stuck);
+	CHECK(unstick_job_join(next, UNSTICK_NEVER, NULL) == 0, "join");
+	CHECK(unstick_job_state(stuck) == UNSTICK_JOB_ABANDONED, "%s", unstick_job_state_name(unstick_job_state(stuck)));
+	atomic_store(&go_on, true);
+	CHECK(slack == prctl(PR_GET_TIMERSLACK), "timer slack %d ns", slack);
+	CHECK(policy == SCHED_OTHER, "policy %d", policy);
+	unstick_job_unref(stuck);
+	unstick_job_unref(next);
+	close_pool();
+}
+
+static void in_place(void)
+{
+	in_place_of(0);
+}
+
+static void in_place_realtime(void)
+{
+	in_place_of(UNSTICK_REALTIME);
 }
 
 int main(int argc, char **argv)
@@ -114,6 +213,9 @@ int main(int argc, char **argv)
 	static const struct fault faults[] = {
 	        {1, "two jobs at once, each of which relies on the other's thread", two_at_once},
 	        {2, "one that is cancelled just then", cancelled_meanwhile},
+	        {3, "a job forks: the child ends with it, and runs none of the parent's", child_returns},
+	        {4, "the monitor starts one: it has the creator's timer slack", in_place},
+	        {5, "and no real-time priority", in_place_realtime},
 	};
 	return fault_main(argc, argv, faults, sizeof faults / sizeof faults[0]);
 }
