@@ -22,6 +22,7 @@ enum {
 	MAX_SOURCES = 4,
 	STACK_SIZE = 256 * 1024, /* watch callbacks run on it */
 	SLICE_NS = 100000,
+	RESET_ON_FORK = 1, /* SCHED_FLAG_RESET_ON_FORK of linux/sched.h */
 };
 
 _Atomic unstick_time alarm_due = UNSTICK_NEVER;
@@ -85,13 +86,14 @@ static void leave_processor(void)
 		sched_setaffinity(0, sizeof set, &set);
 }
 
+/* Not for the threads that sources and watches start on it. */
 static void be_punctual(void)
 {
 	prctl(PR_SET_TIMERSLACK, 1);
 	struct sched_param first = {.sched_priority = 1};
-	if (realtime && pthread_setschedparam(pthread_self(), SCHED_FIFO, &first) == 0)
+	if (realtime && pthread_setschedparam(pthread_self(), SCHED_FIFO | SCHED_RESET_ON_FORK, &first) == 0)
 		return;
-	struct schedule slice = {.size = sizeof slice, .policy = SCHED_OTHER, .runtime = SLICE_NS};
+	struct schedule slice = {.size = sizeof slice, .policy = SCHED_OTHER, .flags = RESET_ON_FORK, .runtime = SLICE_NS};
 	RAW_3(SYS_sched_setattr, 0, &slice, 0);
 }
 

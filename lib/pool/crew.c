@@ -148,6 +148,7 @@ static void *thread_main(void *arg)
 {
 	struct unstick_pool *pool = arg;
 	pthread_sigmask(SIG_SETMASK, &pool->mask, NULL);
+	prctl(PR_SET_TIMERSLACK, pool->timer_slack);         /* the monitor, which may have started it, has a short one */
 	struct unstick_thread *self = unstick_thread_self(); /* NULL, without memory: unstick_scope_begin() then fails each job */
 	bool counted = work(pool, self);
 	unstick_thread_unref(self);

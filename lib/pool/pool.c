@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 
 #include "base/log.h"
 #include "limit/alarm.h"
@@ -83,6 +84,7 @@ static void fill(struct unstick_pool *pool, const struct unstick_pool_options *o
 	job_list_init(&pool->abandoned);
 	pthread_sigmask(SIG_SETMASK, NULL, &pool->mask);
 	sigdelset(&pool->mask, unstick_signal());
+	pool->timer_slack = prctl(PR_GET_TIMERSLACK);
 }
 
 int unstick_pool_new(struct unstick_pool **ret, const struct unstick_pool_options *options)

@@ -30,6 +30,7 @@ struct unstick_pool {
 	size_t stack;
 	int64_t grace_ns;
 	sigset_t mask;               /* of its threads */
+	int timer_slack;             /* ns; of its threads, whoever starts them */
 	struct unstick_token *token; /* of jobs that were given none; fired by close */
 	/* Under the lock: */
 	bool closing;
