@@ -44,21 +44,36 @@ bool job_look(struct unstick_job *job, struct unstick_outcome *outcome, struct u
 	return true;
 }
 
+static bool is_stuck(const struct unstick_job *job)
+{
+	uint32_t state = atomic_load(&job->state);
+	return state == UNSTICK_JOB_ABANDONED || (state == UNSTICK_JOB_RUNNING && job->cut);
+}
+
+/* The one that was kept. True: what it is stuck in now says more. */
+static bool load_outcome(struct unstick_job *job, struct unstick_outcome *outcome)
+{
+	lock_take(&job->pool->lock);
+	bool stuck = is_stuck(job);
+	*outcome = job->outcome;
+	lock_drop(&job->pool->lock);
+	return stuck;
+}
+
 int unstick_job_outcome(const struct unstick_job *job, struct unstick_outcome *outcome)
 {
 	struct unstick_job *held = (struct unstick_job *)(uintptr_t)job; /* the look changes nothing in it */
+	struct unstick_outcome kept, seen;
 	struct unstick_report report;
 	if (!job || !outcome)
 		return -EINVAL;
 	if (pool_is_parents(job->pool))
 		return -EOWNERDEAD;
-	lock_take(&held->pool->lock);
-	uint32_t state = atomic_load(&held->state);
-	bool stuck = state == UNSTICK_JOB_ABANDONED || (state == UNSTICK_JOB_RUNNING && held->cut);
-	*outcome = held->outcome;
-	lock_drop(&held->pool->lock);
-	if (stuck)
-		(void)job_look(held, outcome, &report);
+	bool looked = load_outcome(held, &kept);
+	if (looked)
+		(void)job_look(held, &seen, &report);
+	looked = looked && load_outcome(held, &kept); /* else its thread may have been in something else */
+	*outcome = looked ? seen : kept;
 	return 0;
 }
 
