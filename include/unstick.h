@@ -590,8 +590,9 @@ struct unstick_pool_options {
 };
 
 /* 0; -EINVAL; -ENOMEM; -EAGAIN: no background thread; -ENOSYS: no signal to use. Threads of the pool have the signal mask of
- * the thread that calls this, with unstick's own signal unblocked. After fork(2) the pool is the parent's: in the child every
- * function of it gives -EOWNERDEAD, only unstick_pool_free() frees the memory. */
+ * the thread that calls this, with unstick's own signal unblocked, and its timer slack. After fork(2) the pool is the parent's: in
+ * the child what would use it gives -EOWNERDEAD, and unstick_pool_free() does nothing. If a job forks, its thread in the child ends
+ * where the job does. */
 UNSTICK_MUST_USE int unstick_pool_new(struct unstick_pool **ret, const struct unstick_pool_options *options);
 
 enum {
@@ -619,8 +620,10 @@ struct unstick_job_options {
 
 /* Queues a job. *ret (a reference of the caller's) may be left out by ret = NULL. A thread job runs run(arg) in a scope with the
  * job's token and deadline, so that any blocking call in it comes out; a loop that makes none calls unstick_check(), and one that
- * cannot be made to, belongs into a process job. A job cut short before it has begun never runs.
- * 0; -EINVAL; -ENOMEM; -EAGAIN: queue full, too many abandoned, or no thread could be started; -ESHUTDOWN: closing; -EOWNERDEAD. */
+ * cannot be made to, belongs into a process job. A job cut short before it has begun never runs; one for which there is no thread
+ * any more, and none can be started, fails with -EAGAIN.
+ * 0; -EINVAL; -ENOMEM; -ELOOP as unstick_token_new(); -EAGAIN: queue full, too many abandoned, or no thread could be started;
+ * -ESHUTDOWN: closing; -EOWNERDEAD. */
 UNSTICK_MUST_USE int unstick_job_start(struct unstick_pool *pool, const struct unstick_job_options *options,
                                        struct unstick_job **ret);
 
@@ -639,7 +642,7 @@ UNSTICK_MUST_USE int unstick_job_join(struct unstick_job *job, unstick_time unti
 int unstick_job_state(const struct unstick_job *job);
 /* "queued", "running", ... AS-safe. */
 const char *unstick_job_state_name(int state);
-/* What became of the last attempt to cut it short; while it is stuck, what it is stuck in and why. 0; -EINVAL. */
+/* What became of the last attempt to cut it short; while it is stuck, what it is stuck in and why. 0; -EINVAL; -EOWNERDEAD. */
 int unstick_job_outcome(const struct unstick_job *job, struct unstick_outcome *outcome);
 /* The job that runs on the calling thread, no new reference; NULL: none. AS-safe. */
 struct unstick_job *unstick_job_self(void);
@@ -663,8 +666,9 @@ struct unstick_exit {
 /* 0; -EINPROGRESS before it has ended; -EINVAL: not a process job; -ESRCH: no program was started. */
 UNSTICK_MUST_USE int unstick_job_exit(const struct unstick_job *job, struct unstick_exit *ret);
 
-/* Takes no more jobs, cancels all, waits until all have ended. 0; -EBUSY at `until`: the rest is abandoned, *left (may be NULL) and
- * the log name it. It may be called again. -EDEADLK in a job of the pool. */
+/* Takes no more jobs, cancels all (20 to 40 microseconds each, before it looks at the time), waits until all have ended. 0; -EBUSY at
+ * `until`: the rest is abandoned, *left (may be NULL) and the log name it. It may be called again. -EDEADLK in a job of the pool.
+ * -ECANCELED or -ETIMEDOUT when a scope of the calling thread cuts the wait short: nothing is abandoned then. -EOWNERDEAD. */
 UNSTICK_MUST_USE int unstick_pool_close(struct unstick_pool *pool, unstick_time until, struct unstick_left *left);
 /* Closes it if that was not done, without waiting; abandoned jobs keep what they need for ever. Nobody else may be using the pool;
  * handles of its jobs stay good. Returns NULL; in a job of its own it does nothing but return its argument. */
