@@ -19,7 +19,7 @@
 
 static const int64_t IDLE_LIFE = 10 * (int64_t)TIME_NS_PER_S;
 
-_Thread_local struct unstick_job *job_current;
+_Thread_local struct unstick_job *job_current __attribute__((tls_model("initial-exec")));
 
 /* ---- one job */
 

@@ -48,7 +48,8 @@ struct unstick_job {
 	} warden;
 };
 
-extern _Thread_local struct unstick_job *job_current; /* the one that this thread runs */
+/* The one that this thread runs. In static TLS: the first use of another kind allocates, and it may be in a signal handler. */
+extern _Thread_local struct unstick_job *job_current __attribute__((tls_model("initial-exec")));
 
 void job_list_init(struct job_list *list);
 void job_list_add(struct job_list *list, struct unstick_job *job);
