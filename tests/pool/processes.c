@@ -419,6 +419,22 @@ static void leader_leaves_its_group(void)
 	check_cut(&end, -ECANCELED, UNSTICK_JOB_CANCELLED, SIGTERM);
 }
 
+/* The signal to the group finds somebody there, but not the program. */
+static void leader_leaves_others_in_its_group(void)
+{
+	const char *leave =
+	        "$SIG{TERM} = 'IGNORE'; my $kid = fork; if (!$kid) { sleep 1000 } setpgrp(0, getpgrp(getppid())) or exit 1; "
+	        "$| = 1; print STDERR \"$kid\\n$$\\n\"; sleep 1000";
+	listen_to_programs();
+	struct unstick_job *job = begin((struct unstick_job_options){PROGRAM("perl", "-e", (char *)leave), .grace_ns = 1});
+	pid_t other = hear(), pid = hear();
+	CHECK(getpgid(pid) == getpgrp() && getpgid(other) == pid, "they are in other groups");
+	unstick_job_cancel(job);
+	struct end end = join(job);
+	check_cut(&end, -ECANCELED, UNSTICK_JOB_CANCELLED, SIGKILL);
+	WAIT_UNTIL(is_gone(other));
+}
+
 static void pool_close_ends_programs(void)
 {
 	struct unstick_left left;
@@ -586,6 +602,7 @@ static const struct fault cases[] = {
         {22, "with SIGCHLD ignored: status taken, done all the same", sigchld_ignored},
         {23, "an application that waits for any child takes the status", waitpid_in_a_loop},
         {24, "a kernel without group signals by pidfd", no_group_signals},
+        {25, "one that has left others in its group is ended, and they are", leader_leaves_others_in_its_group},
 };
 
 int main(int argc, char **argv)
