@@ -371,3 +371,15 @@ Test(call_timed, a_ppoll_that_blocks_all_signals_can_be_cut_and_blocks_the_other
 	cr_assert_eq(worker_join(&worker), -ECANCELED, "SIGUSR1 got through the mask, or our signal did not");
 	cr_assert_eq(signals_counted, 1, "delivered once the mask was back");
 }
+
+/* The kernel's timeout may be earlier than the monitor. */
+Test(call_timed, a_check_after_a_call_that_the_deadline_cut_says_so)
+{
+	for (int i = 0; i < 500; i++) {
+		struct unstick_scope scope;
+		cr_assert_eq(unstick_scope_begin(&scope, NULL, unstick_after_ns(50000)), 0);
+		cr_assert_eq(unstick_poll(NULL, 0, -1), -ETIMEDOUT);
+		cr_assert_eq(unstick_check(), -ETIMEDOUT, "round %d", i);
+		cr_assert_eq(unstick_scope_end(&scope), -ETIMEDOUT);
+	}
+}

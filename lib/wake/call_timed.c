@@ -32,6 +32,8 @@ static long timed_out(const struct limits *limits)
 	if (unstick_now() >= limits->own)
 		return 0;
 	int error = scope_cut(limits->self);
+	if (error) /* the monitor may say so a moment later: a check that follows must know it now */
+		atomic_fetch_or(&limits->self->window.state, STATE_FIRED);
 	return error ? error : CALL_AGAIN;
 }
 
