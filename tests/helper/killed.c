@@ -20,7 +20,7 @@ static _Atomic unsigned long begun, ended, ended_twice, good, lost;
 
 struct user {
 	pthread_t thread;
-	unsigned char data[BLOCK];
+	unsigned char data[IN_FLIGHT][BLOCK];
 	struct calls calls[IN_FLIGHT];
 };
 static struct user users[USERS];
@@ -73,8 +73,8 @@ static void *use(void *arg)
 		for (unsigned turn = 0; turn < 4; turn++) {
 			for (unsigned i = 0; i < IN_FLIGHT; i++)
 				submit(user, i,
-				       i % 2 ? UNSTICK_PREAD((int)handle, user->data, BLOCK, 0)
-				             : UNSTICK_PWRITE((int)handle, user->data, BLOCK, BLOCK));
+				       i % 2 ? UNSTICK_PREAD((int)handle, user->data[i], BLOCK, 0)
+				             : UNSTICK_PWRITE((int)handle, user->data[i], BLOCK, BLOCK));
 			for (unsigned i = 0; i < IN_FLIGHT; i++) {
 				long result = await(user, i);
 				CHECK(result < 0 || result == BLOCK, "a part: %ld", result);
@@ -129,7 +129,8 @@ static void kills(void)
 	int fd = open(path, O_RDWR | O_CREAT, 0600);
 	CHECK(fd >= 0 && ftruncate(fd, 4 * BLOCK) == 0, "set-up");
 	close(fd);
-	run_rounds(5); /* what is made once is made */
+	(void)engine(); /* before there are threads */
+	run_rounds(5);  /* what is made once is made */
 	WAIT_UNTIL(has_one_helper());
 	settle();
 	unsigned fds = fds_count(0);
