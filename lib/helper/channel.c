@@ -83,6 +83,8 @@ static void ask_to_close(struct helper *helper, struct channel *channel, struct 
 	message.request = channel->asked;
 	if (send_message(channel->fd, &message, NULL))
 		helper_lose(helper, NEWS_ENDED);
+	else
+		late_expect(helper);
 }
 
 static struct channel *find_free(struct helper *helper)
@@ -149,9 +151,10 @@ void channel_finish(struct helper *helper, struct channel *channel, long result,
 	futex_wake(&helper->freed, INT_MAX);
 }
 
-void channel_leave(struct channel *channel)
+void channel_leave(struct helper *helper, struct channel *channel)
 {
 	channel->state = CHANNEL_STUCK;
+	late_expect(helper);
 }
 
 /* ---- taking one */

@@ -270,7 +270,7 @@ static long finish(struct helper *helper, struct channel *channel, const struct 
 	bool opens = channel->asked.opcode == HELPER_OPEN && result >= 0;
 	helper_take_lock();
 	if (answer->cut)
-		channel_leave(channel);
+		channel_leave(helper, channel);
 	else
 		channel_finish(helper, channel, result, false);
 	if (opens)

@@ -58,6 +58,7 @@ struct helper {
 	int pidfd, control;
 	uint64_t last_id;
 	struct handle *due; /* closing, and no channel has been free for it yet */
+	unstick_time look;  /* when the monitor is to look for late replies; UNSTICK_NEVER: none is expected */
 	_Atomic uint32_t freed;
 	void *memory;
 	struct channel channel[HELPER_CHANNELS];
@@ -96,13 +97,16 @@ struct channel *channel_take(struct helper *helper);
  * nobody wants what it made. */
 void channel_finish(struct helper *helper, struct channel *channel, long result, bool late);
 /* Its caller goes without a reply. */
-void channel_leave(struct channel *channel);
+void channel_leave(struct helper *helper, struct channel *channel);
 /* Closes a handle whose last use has ended, as soon as there is a channel. */
 void channel_close_due(struct helper *helper, struct handle *handle);
 /* Nothing has been free, and nothing has been answered, for so long that it will not do to wait. */
 bool channels_are_held_up(const struct helper *helper);
 /* Late replies, if there are any. */
 void channels_look(struct helper *helper);
+
+/* ---- late.c; under the lock: a channel is stuck */
+void late_expect(struct helper *helper);
 
 struct answer {
 	long result;  /* the reply's; -ECONNRESET, -EPROTO: the helper is lost */
@@ -122,6 +126,9 @@ void set_drop(struct helper_set *set);
  * unless the calling thread may not because its rights are others: then the one that is held up, or -EAGAIN. Other errors are of
  * the start; -ECANCELED, -ETIMEDOUT: cut short. */
 int set_helper(struct helper_set *set, bool may_start, struct helper **ret);
+/* One whose moment for a look has come, or NULL; the earliest of those moments. */
+struct helper *helper_due(unstick_time now);
+unstick_time helper_next_look(void);
 /* No more opens for it. */
 void helper_replace(struct helper *helper);
 /* It has ended, or is ended now. */

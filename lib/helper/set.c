@@ -22,6 +22,7 @@
 #include "base/raw.h"
 #include "helper/client.h"
 #include "helper/helper.h"
+#include "limit/time.h"
 #include "wake/sleep.h"
 
 enum { MOST_SETS = 64, MOST_PROCESSES = 64, MOST_REPLACED = 16 };
@@ -269,6 +270,7 @@ static struct helper *add_helper(struct helper_set *set)
 		return NULL;
 	helper->set = set;
 	helper->refs = 1;
+	helper->look = UNSTICK_NEVER;
 	helper->pidfd = helper->control = -1;
 	for (unsigned i = 0; i < HELPER_CHANNELS; i++)
 		helper->channel[i].fd = -1;
@@ -352,6 +354,24 @@ int set_helper(struct helper_set *set, bool may_start, struct helper **ret)
 		if (error)
 			return error;
 	}
+}
+
+/* ---- late replies */
+
+struct helper *helper_due(unstick_time now)
+{
+	struct helper *helper = helpers;
+	while (helper && !(helper->state == HELPER_RUNS && helper->look <= now))
+		helper = helper->next;
+	return helper;
+}
+
+unstick_time helper_next_look(void)
+{
+	unstick_time due = UNSTICK_NEVER;
+	for (struct helper *helper = helpers; helper; helper = helper->next)
+		due = helper->state == HELPER_RUNS ? time_min(due, helper->look) : due;
+	return due;
 }
 
 /* ---- stats, forks */

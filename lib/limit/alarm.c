@@ -19,7 +19,7 @@
 #include "base/raw.h"
 
 enum {
-	MAX_SOURCES = 4,
+	MAX_SOURCES = 5,
 	STACK_SIZE = 256 * 1024, /* watch callbacks run on it */
 	SLICE_NS = 100000,
 	RESET_ON_FORK = 1, /* SCHED_FLAG_RESET_ON_FORK of linux/sched.h */

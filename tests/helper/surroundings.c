@@ -252,6 +252,27 @@ static void no_fds_for_the_next(void)
 	use(handle_of_null());
 }
 
+static bool has_reader(int writer)
+{
+	struct pollfd fd = {.fd = writer, .events = POLLOUT};
+	return poll(&fd, 1, 0) >= 0 && !(fd.revents & POLLERR);
+}
+
+/* The application asks for nothing more. */
+static void late_open(void)
+{
+	char path[96];
+	temporary_path(path, sizeof path, "fifo");
+	CHECK(mkfifo(path, 0600) == 0, "mkfifo");
+	struct unstick_request request = isolated(UNSTICK_OPENAT(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));
+	struct unstick_op *op = begin(&request);
+	settle();
+	CHECK(cancelled(op) == -ECANCELED, "the open");
+	int writer;
+	WAIT_UNTIL((writer = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC)) >= 0);
+	WAIT_UNTIL(!has_reader(writer));
+}
+
 int main(int argc, char **argv)
 {
 	static const struct fault faults[] = {
@@ -266,6 +287,7 @@ int main(int argc, char **argv)
 	        {9, "a program that is no helper: -EPROTO", another_program},
 	        {10, "no fds left: -EMFILE, none leaks, later it works", no_fds},
 	        {11, "no fds left for one in the place of one that has ended: -EMFILE", no_fds_for_the_next},
+	        {12, "a file whose open came to something late is closed", late_open},
 	};
 	return fault_main(argc, argv, faults, sizeof faults / sizeof faults[0]);
 }
