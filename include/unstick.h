@@ -474,7 +474,8 @@ UNSTICK_MUST_USE int unstick_engine_new(struct unstick_engine **ret, const struc
  * `done` is set. Never waits for the fd. Leave the fd open until the operation has ended. 0; -EINVAL; -ENOMEM; -EAGAIN: too
  * many orphans, or no background thread for the token; -ESHUTDOWN: closing; -EOWNERDEAD: in a forked child. Isolated: -EPERM: a helper would
  * not have the calling thread's rights; -EOPNOTSUPP: the library was built without it; -ENOENT and the like: it could not be
- * started; unstick_helper(7). Then `done` is not called. What the own call would fail with, a bad fd for example, is the operation's result. */
+ * started; unstick_helper(7); -ECANCELED, -ETIMEDOUT: a scope of the calling thread cut the start of a helper short, which takes
+ * milliseconds, 5 s at most once its program runs, and knows nothing of request.deadline. Then `done` is not called. What the own call would fail with, a bad fd for example, is the operation's result. */
 UNSTICK_MUST_USE int unstick_engine_submit(struct unstick_engine *engine, const struct unstick_request *request,
                                            struct unstick_op **ret);
 
