@@ -412,7 +412,7 @@ static inline struct unstick_request unstick_rename_request_(int dirfd, const ch
 	((struct unstick_request){sizeof(struct unstick_request), (opcode_), 0, (fd_), (op_flags_), (void *)(buf_), (len_), \
 	                          (offset_), (addr_), (addr_len_), 0, 0, 0, NULL, NULL, NULL})
 /* flags as renameat2(2). */
-#define UNSTICK_RENAMEAT(dirfd, path, dirfd2, path2, flags)                                                                       \
+#define UNSTICK_RENAMEAT(dirfd, path, dirfd2, path2, flags)                                                                        \
 	((struct unstick_request){sizeof(struct unstick_request), UNSTICK_OP_RENAMEAT, 0, (dirfd), (flags), (void *)(path2), 0, 0, \
 	                          (path), 0, (dirfd2), 0, 0, NULL, NULL, NULL})
 #endif
@@ -554,8 +554,9 @@ struct unstick_stats {
 	int64_t orphan_oldest_ns; /* since its operation ended for the caller; 0: none */
 	const char *back_end;     /* "io_uring" or "poll" */
 	uint64_t pokes, looks;    /* signals sent to threads, looks at them in /proc; of the whole process */
-	uint64_t helpers_abandoned; /* helper processes that were given up because they were stuck, or that ended; of the whole process */
-	unsigned helpers;           /* there are now */
+	uint64_t
+	        helpers_abandoned; /* helper processes that were given up because they were stuck, or that ended; of the whole process */
+	unsigned helpers;          /* there are now */
 	unsigned reserved_;
 	uint64_t reserved[6];
 };
@@ -667,7 +668,7 @@ struct unstick_exit {
 /* 0; -EINPROGRESS before it has ended; -EINVAL: not a process job; -ESRCH: no program was started. */
 UNSTICK_MUST_USE int unstick_job_exit(const struct unstick_job *job, struct unstick_exit *ret);
 
-/* Takes no more jobs, cancels all (20 to 40 microseconds each, before it looks at the time), waits until all have ended. 0; -EBUSY at
+/* Takes no more jobs, cancels all (which takes some time with thousands of them: 30 ms for 2,000 stuck ones), waits until all have ended. 0; -EBUSY at
  * `until`: the rest is abandoned, *left (may be NULL) and the log name it. It may be called again. -EDEADLK in a job of the pool.
  * -ECANCELED or -ETIMEDOUT when a scope of the calling thread cuts the wait short: nothing is abandoned then. -EOWNERDEAD. */
 UNSTICK_MUST_USE int unstick_pool_close(struct unstick_pool *pool, unstick_time until, struct unstick_left *left);
