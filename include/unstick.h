@@ -668,8 +668,8 @@ struct unstick_exit {
 /* 0; -EINPROGRESS before it has ended; -EINVAL: not a process job; -ESRCH: no program was started. */
 UNSTICK_MUST_USE int unstick_job_exit(const struct unstick_job *job, struct unstick_exit *ret);
 
-/* Takes no more jobs, cancels all (which takes some time with thousands of them: 30 ms for 2,000 stuck ones), waits until all have ended. 0; -EBUSY at
- * `until`: the rest is abandoned, *left (may be NULL) and the log name it. It may be called again. -EDEADLK in a job of the pool.
+/* Takes no more jobs, cancels all (which takes some time with thousands of them: 30 ms for 2,000 stuck ones), waits until all have
+ * ended. 0; -EBUSY at `until`: the rest is abandoned, *left (may be NULL) and the log name it. It may be called again. -EDEADLK in a job of the pool.
  * -ECANCELED or -ETIMEDOUT when a scope of the calling thread cuts the wait short: nothing is abandoned then. -EOWNERDEAD. */
 UNSTICK_MUST_USE int unstick_pool_close(struct unstick_pool *pool, unstick_time until, struct unstick_left *left);
 /* Closes it if that was not done, without waiting; abandoned jobs keep what they need for ever. Nobody else may be using the pool;

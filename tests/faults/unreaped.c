@@ -76,7 +76,7 @@ static bool is_hung(void)
 		return false;
 	program = (pid_t)atoi(number);
 	CHECK(program > 0, "the program told \"%s\"", number);
-	while (!hangs() && unstick_job_state(job) <= UNSTICK_JOB_RUNNING)
+	while (!(hangs() && hung_is_asked(&hung)) && unstick_job_state(job) <= UNSTICK_JOB_RUNNING)
 		fault_pause();
 	return hangs();
 }

@@ -79,3 +79,19 @@ void hung_end_keeper(struct hung *hung)
 {
 	keeper_end(&hung->keeper);
 }
+
+/* A request wakes it before the asker goes to sleep; it sleeps again when it has taken all that there are. */
+bool hung_is_asked(const struct hung *hung)
+{
+	char path[40], line[256] = "";
+	if (hung->fuse.keeper.pid <= 0)
+		return true;
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)hung->fuse.keeper.pid);
+	FILE *stream = fopen(path, "re");
+	if (stream == NULL || fgets(line, sizeof(line), stream) == NULL)
+		line[0] = '\0';
+	if (stream != NULL)
+		fclose(stream);
+	const char *end = strrchr(line, ')');
+	return end != NULL && end[2] == 'S';
+}

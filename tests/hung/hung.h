@@ -59,6 +59,9 @@ int hung_make(struct hung *hung, const struct hung_situation *situation);
 /* 0; -errno. */
 int hung_open(struct hung *hung);
 long hung_block(struct hung *hung);
+/* Once the thread is seen in its call: has the FUSE daemon taken the request? Until then a signal still ends the wait. True where there
+ * is no daemon. */
+bool hung_is_asked(const struct hung *hung);
 /* Ends what the blocking call waits for. Its fd stays open. */
 void hung_end(struct hung *hung);
 
