@@ -22,6 +22,8 @@ static int pair[2], high;
 /* Sockets up to pair[1] are its own, `high` is beyond. All that needs the system otherwise comes before. */
 static void load(void)
 {
+	if (FAULT_ASAN || FAULT_TSAN)
+		fault_skip("a sanitizer's run-time makes calls of its own, which the filter refuses");
 	temporary_path(path, sizeof path, "confined");
 	CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) == 0, "socketpair");
 	high = fcntl(pair[0], F_DUPFD, 100);
