@@ -584,7 +584,7 @@ struct unstick_pool_options {
 	unsigned flags;     /* none yet */
 	unsigned threads;   /* jobs that run at once; default 64. Threads are started when needed, and end after 10 idle seconds */
 	unsigned queue;     /* jobs that wait for a thread; then -EAGAIN; default 1024 */
-	unsigned abandoned; /* jobs left behind, at most; then -EAGAIN; default 256 */
+	unsigned abandoned; /* with so many left behind no more are taken: -EAGAIN; default 256 */
 	size_t stack;       /* bytes of a thread's stack; default: the system's */
 	/* A job that has not come out this long after it was cut short is abandoned; default 1 s. One that no signal can end:
 	 * after 20 ms. */

@@ -620,6 +620,28 @@ Test(pool, threads_have_the_mask_of_who_made_the_pool_without_our_signal)
 	close_all();
 }
 
+static void *block_all(void *arg)
+{
+	sigset_t all;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, NULL);
+	return arg;
+}
+
+Test(pool, a_mask_that_a_job_leaves_is_not_the_next_ones)
+{
+	open_pool(1, 0);
+	struct unstick_job *job = start(block_all, NULL);
+	cr_assert_eq(join(job, NULL), 0);
+	unstick_job_unref(job);
+	job = start_blocked(NULL, 0);
+	unstick_job_cancel(job);
+	cr_assert_eq(join(job, NULL), -ECANCELED);
+	assert_state(job, UNSTICK_JOB_CANCELLED);
+	unstick_job_unref(job);
+	close_all();
+}
+
 static char said[512];
 
 static void hear(void *arg, const char *message)
@@ -646,6 +668,9 @@ Test(pool, misuse_is_told)
 	         -EINVAL,
 	         "unstick: job \"job\": give either run or argv, with at least the program in it"},
 	        {{.size = sizeof wrongs[0].options, .name = "x", .argv = no_argv},
+	         -EINVAL,
+	         "unstick: job \"x\": give either run or argv, with at least the program in it"},
+	        {{.size = sizeof wrongs[0].options, .name = "x", .run = come, .argv = no_argv},
 	         -EINVAL,
 	         "unstick: job \"x\": give either run or argv, with at least the program in it"},
 	        {{.size = sizeof wrongs[0].options, .name = "x", .run = come, .argv = argv},

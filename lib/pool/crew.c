@@ -2,7 +2,7 @@
  *
  * A thread runs each job in a scope on the job's token and deadline; that scope is all that cancelling needs. What a job may do to its
  * thread: fork, and return in the child, whose only thread then ends; leave it by pthread_exit() (then the job has failed, unless it was cut short), leave scopes and shields open (they are
- * dropped), change its signal mask or its credentials (its own affair: say so in the manual, not here).
+ * dropped), change its signal mask (it is set again for the next job) or its credentials (its own affair: say so in the manual, not here).
  */
 #include "pool/crew.h"
 
@@ -92,6 +92,7 @@ static bool run_job(struct unstick_job *job, struct unstick_thread *self)
 {
 	struct run run = {.job = job, .self = self};
 	job_current = job;
+	pthread_sigmask(SIG_SETMASK, &job->pool->mask, NULL); /* the job before may have left another */
 	prctl(PR_SET_NAME, job->name);
 	run.error = unstick_scope_begin(&run.scope, job->token, job->deadline);
 	if (!run.error && !unstick_check())

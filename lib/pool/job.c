@@ -50,6 +50,7 @@ struct unstick_job *job_take_queued(struct unstick_pool *pool, unsigned most_thr
 	if (job) {
 		job_list_remove(&pool->queue, job);
 		atomic_store(&job->state, 0); /* nobody else's any more */
+		pool->ending++;
 	}
 	lock_drop(&pool->lock);
 	return job;
@@ -105,6 +106,7 @@ bool job_end(struct unstick_job *job, int state, int error, void *result)
 	lock_take(&pool->lock);
 	uint32_t before = atomic_load(&job->state);
 	bool abandoned = before == UNSTICK_JOB_ABANDONED;
+	pool->ending -= before == 0;
 	if (before == UNSTICK_JOB_RUNNING || abandoned)
 		job_list_remove(abandoned ? &pool->abandoned : &pool->running, job);
 	if (abandoned)
@@ -133,6 +135,7 @@ void job_abandon(struct unstick_job *job, const struct unstick_outcome *outcome)
 		job_list_remove(&pool->running, job);
 		job_list_add(&pool->abandoned, job);
 		job->outcome = outcome ? *outcome : job->outcome;
+		job->cut = job->cut ? job->cut : unstick_now();
 		job->error = job->error ? job->error : unstick_token_error(job->token);
 		pool->stats.abandoned_ever++;
 		pool->threads--;
@@ -169,7 +172,7 @@ static int check(const struct unstick_job_options *options)
 	const unsigned known = UNSTICK_JOB_STDERR | UNSTICK_JOB_RESULT;
 	if (options->size != sizeof *options)
 		return refuse("job", -EINVAL, "size is not that of struct unstick_job_options: set it to sizeof");
-	if (!options->run == !(options->argv && options->argv[0]))
+	if (options->run ? options->argv != NULL : !options->argv || !options->argv[0])
 		return refuse(name, -EINVAL, "give either run or argv, with at least the program in it");
 	if (options->flags & ~known)
 		return refuse(name, -EINVAL, "a flag is not known to this version of the library: leave it out");
@@ -277,6 +280,7 @@ static int enqueue(struct unstick_pool *pool, struct unstick_job *job)
 	pool->told |= refusal ? refusal->told : 0;
 	if (!refusal) {
 		pool->stats.started++;
+		pool->ending += fired != 0;
 		if (!fired) {
 			atomic_store(&job->state, UNSTICK_JOB_QUEUED);
 			job_list_add(&pool->queue, job);

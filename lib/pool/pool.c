@@ -142,7 +142,7 @@ static void stop(struct unstick_pool *pool)
 static unsigned count_live(struct unstick_pool *pool)
 {
 	lock_take(&pool->lock);
-	unsigned live = pool->queue.count + pool->running.count + pool->abandoned.count;
+	unsigned live = pool->queue.count + pool->running.count + pool->abandoned.count + pool->ending;
 	lock_drop(&pool->lock);
 	return live;
 }

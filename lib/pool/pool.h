@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * A pool: its jobs, the threads that run them, its end. One lock guards it all; nobody holds it over a call that may wait, over a job's
- * code, or while another lock but the warden's is taken. Invariant: a job is in one of the three lists from its start to its end, and
- * has a reference of the pool's as long.
+ * code, or while another lock but the warden's is taken. Invariant: a job is in one of the three lists from its start to its end, or
+ * counted in `ending`, and has a reference of the pool's as long.
  */
 #ifndef UNSTICK_POOL_POOL_H
 #define UNSTICK_POOL_POOL_H
@@ -35,6 +35,7 @@ struct unstick_pool {
 	/* Under the lock: */
 	bool closing;
 	struct job_list queue, running, abandoned;
+	unsigned ending;                  /* jobs that are in no list any more, and have not ended: they never run */
 	unsigned threads;                 /* without those of abandoned jobs */
 	unsigned idle;                    /* of `threads`: wait for a job */
 	unsigned starting;                /* of `threads`: have not looked at the queue yet */

@@ -58,6 +58,7 @@ void warden_on_fired(void *arg, int error)
 	if (state == UNSTICK_JOB_QUEUED) {
 		job_list_remove(&pool->queue, job);
 		atomic_store(&job->state, 0); /* nobody else's any more */
+		pool->ending++;
 	}
 	if (state == UNSTICK_JOB_RUNNING) {
 		job->cut = unstick_now();
