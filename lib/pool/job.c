@@ -135,8 +135,10 @@ void job_abandon(struct unstick_job *job, const struct unstick_outcome *outcome)
 		job_list_remove(&pool->running, job);
 		job_list_add(&pool->abandoned, job);
 		job->outcome = outcome ? *outcome : job->outcome;
-		job->cut = job->cut ? job->cut : unstick_now();
-		job->error = job->error ? job->error : unstick_token_error(job->token);
+		if (!job->cut) /* else the monitor may be reading it */
+			job->cut = unstick_now();
+		if (!job->error)
+			job->error = unstick_token_error(job->token);
 		pool->stats.abandoned_ever++;
 		pool->threads--;
 		more = crew_wants_thread(pool);

@@ -12,6 +12,12 @@
 
 #include "situations.h"
 
+#ifdef __SANITIZE_THREAD__
+#define FSTAT_CALL SYS_fstat /* its run-time's own */
+#else
+#define FSTAT_CALL SYS_newfstatat
+#endif
+
 static int mount_it(struct hung *hung, bool async, const char *name)
 {
 	int error = hung_fuse_start(&hung->fuse, async);
@@ -103,7 +109,7 @@ const struct hung_situation hung_on_fuse[] = {
 	{.name = "fuse-lstat", .summary = "an lstat that the daemon does not answer", .nr = SYS_newfstatat, .state = 'S',
 	 .holds_exit = true, .fails = true, .make = make_mute, .block = block_in_lstat, .end = end},
 	/* newfstatat(fd, "", AT_EMPTY_PATH): an fd in the place of a directory's, which the library does not tell. */
-	{.name = "fuse-fstat", .summary = "an fstat that the daemon does not answer", .nr = SYS_newfstatat, .state = 'S',
+	{.name = "fuse-fstat", .summary = "an fstat that the daemon does not answer", .nr = FSTAT_CALL, .state = 'S',
 	 .holds_exit = true, .fails = true,
 	 .make = make_mute, .open = open_both_ways, .block = block_in_fstat, .end = end},
 	{.name = "fuse-open", .summary = "an open whose look-up the daemon does not answer", .nr = SYS_openat, .state = 'S',
