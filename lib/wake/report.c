@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "inspect/fd.h"
 #include "wake/policy.h"
+#include "wake/report.h"
 #include "unstick.h"
 
 enum {
@@ -94,24 +95,17 @@ static void fill_unread(struct unstick_report *report, bool own, int read_result
 	}
 }
 
-int unstick_look(pid_t pid, pid_t tid, struct unstick_report *report)
+int report_look(pid_t pid, pid_t tid, unsigned parts, struct unstick_report *report)
 {
-	pid_t own_pid = (pid_t)RAW_0(SYS_getpid);
+	struct unstick_report result = {.pid = pid, .tid = tid, .state = '?', .fd = -1, .blocked_ns = -1};
+	bool own = pid == (pid_t)RAW_0(SYS_getpid);
 	struct task_call task_call;
-	struct unstick_report result = {.pid = pid > 0 ? pid : own_pid, .state = '?', .fd = -1};
-	bool own = result.pid == own_pid;
-	int r;
+	int r = task_read_call(own ? 0 : pid, tid, &task_call);
 
-	if (pid < 0 || tid < 0)
-		return -ESRCH;
-	if (report == NULL)
-		return -EINVAL;
-	result.tid = tid > 0 ? tid : result.pid;
-	r = task_read_call(own ? 0 : result.pid, result.tid, &task_call);
 	if (r == -ESRCH || r == -ENOENT)
 		return r;
 	/* It would find itself in the read() of its own file. */
-	if (own && result.tid == (pid_t)RAW_0(SYS_gettid))
+	if (own && tid == (pid_t)RAW_0(SYS_gettid))
 		r = TASK_RUNNING;
 	if (r == TASK_BLOCKED) {
 		fill_call(&result, &task_call);
@@ -119,10 +113,22 @@ int unstick_look(pid_t pid, pid_t tid, struct unstick_report *report)
 	} else {
 		fill_unread(&result, own, r);
 	}
-	if (result.fd >= 0)
-		fd_describe(own ? 0 : result.pid, result.fd, result.object, sizeof(result.object));
-	task_name(own ? 0 : result.pid, result.tid, result.name);
-	result.blocked_ns = task_blocked_ns(own ? 0 : result.pid, result.tid);
+	if ((parts & REPORT_OBJECT) != 0 && result.fd >= 0)
+		fd_describe(own ? 0 : pid, result.fd, result.object, sizeof(result.object));
+	if ((parts & REPORT_BLOCKED) != 0)
+		result.blocked_ns = task_blocked_ns(own ? 0 : pid, tid);
+	task_name(own ? 0 : pid, tid, result.name);
 	*report = result;
 	return 0;
+}
+
+int unstick_look(pid_t pid, pid_t tid, struct unstick_report *report)
+{
+	if (pid < 0 || tid < 0)
+		return -ESRCH;
+	if (report == NULL)
+		return -EINVAL;
+	if (pid == 0)
+		pid = (pid_t)RAW_0(SYS_getpid);
+	return report_look(pid, tid > 0 ? tid : pid, REPORT_ALL, report);
 }

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the subcommands of `unstick` share: their entry points, their exit statuses, and how they speak to people.
+ * A subcommand is given its own argv, argv[0] being its name; it returns the exit status.
+ */
+#ifndef TOOLS_COMMAND_H
+#define TOOLS_COMMAND_H
+
+enum {
+	STATUS_DONE = 0,
+	STATUS_FAILED = 1, /* something that was asked for could not be had: the messages say what */
+	STATUS_USAGE = 2,
+};
+
+int ps_main(int argc, char **argv);
+
+/* "unstick ps"; set by main(). */
+extern const char *command_name;
+
+/* A line on stderr that begins with the command's name: "unstick wake: WHO: WHY: WHAT TO DO". `format` has no newline. */
+__attribute__((format(printf, 1, 2))) void complain(const char *format, ...);
+
+/* The same, then where help is, for a mistake in the arguments. STATUS_USAGE. */
+__attribute__((format(printf, 1, 2))) int complain_usage(const char *format, ...);
+
+/* Ends the command. */
+_Noreturn void out_of_memory(void);
+
+#endif

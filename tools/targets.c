@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See targets.h.
+ */
+#include "targets.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/stream.h"
+#include "command.h"
+#include "inspect/task.h"
+#include "parse.h"
+
+enum { PATH_SIZE = 64 };
+
+void pid_list_add(struct pid_list *list, pid_t pid)
+{
+	if (list->count == list->room) {
+		list->room = list->room ? 2 * list->room : 64;
+		list->at = reallocarray(list->at, list->room, sizeof(*list->at));
+		if (!list->at)
+			out_of_memory();
+	}
+	list->at[list->count++] = pid;
+}
+
+void pid_list_free(struct pid_list *list)
+{
+	free(list->at);
+	*list = (struct pid_list){0};
+}
+
+static int by_number(const void *a, const void *b)
+{
+	pid_t one = *(const pid_t *)a, other = *(const pid_t *)b;
+	return (one > other) - (one < other);
+}
+
+/* The names in `directory` that are numbers. 0 or -errno. */
+static int add_numbers(struct pid_list *list, const char *directory)
+{
+	size_t first = list->count;
+	struct dirent *entry;
+	DIR *dir = opendir(directory);
+	long number;
+
+	if (!dir)
+		return -errno;
+	while ((entry = readdir(dir))) {
+		if (parse_number(entry->d_name, INT32_MAX, &number))
+			pid_list_add(list, (pid_t)number);
+	}
+	closedir(dir);
+	if (list->count > first)
+		qsort(list->at + first, list->count - first, sizeof(*list->at), by_number);
+	return 0;
+}
+
+/* The kernel's own threads have no arguments; a process may have none either, but it has an executable or is a zombie. */
+static bool is_kernel_thread(pid_t pid)
+{
+	char path[PATH_SIZE], text[512];
+	unsigned flags;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	if (file_read(path, text, sizeof(text)) <= 0)
+		return false;
+	const char *rest = strrchr(text, ')');
+	enum { PF_KTHREAD = 0x00200000 }; /* include/linux/sched.h; field 9 of proc_pid_stat(5) */
+	return rest && sscanf(rest + 1, " %*c %*d %*d %*d %*d %*d %u", &flags) == 1 && (flags & PF_KTHREAD);
+}
+
+void targets_all(struct pid_list *list, bool kernel)
+{
+	struct pid_list all = {0};
+
+	if (add_numbers(&all, "/proc") < 0)
+		complain("/proc cannot be read: nothing can be seen of other processes: mount it with mount -t proc proc /proc");
+	for (size_t i = 0; i < all.count; i++) {
+		if (all.at[i] != getpid() && (kernel || !is_kernel_thread(all.at[i])))
+			pid_list_add(list, all.at[i]);
+	}
+	pid_list_free(&all);
+}
+
+static bool has_name(pid_t pid, const char *name)
+{
+	char path[PATH_SIZE], text[4096];
+
+	if (task_name(pid, pid, text) == 0 && strcmp(text, name) == 0)
+		return true;
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+	if (file_read(path, text, sizeof(text)) <= 0)
+		return false;
+	const char *slash = strrchr(text, '/');
+	return strcmp(slash ? slash + 1 : text, name) == 0;
+}
+
+size_t targets_find(struct pid_list *list, const char *word)
+{
+	struct pid_list all = {0};
+	size_t first = list->count;
+	char path[PATH_SIZE];
+	long pid;
+
+	if (parse_number(word, INT32_MAX, &pid)) {
+		snprintf(path, sizeof(path), "/proc/%ld/task", pid);
+		if (access(path, F_OK) == 0)
+			pid_list_add(list, (pid_t)pid);
+		return list->count - first;
+	}
+	targets_all(&all, true);
+	for (size_t i = 0; i < all.count; i++) {
+		if (has_name(all.at[i], word))
+			pid_list_add(list, all.at[i]);
+	}
+	pid_list_free(&all);
+	return list->count - first;
+}
+
+int targets_threads(struct pid_list *list, pid_t pid)
+{
+	char path[PATH_SIZE];
+	int error;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	error = add_numbers(list, path);
+	return error == -ENOENT ? -ESRCH : error;
+}
