@@ -1,11 +1,179 @@
 /* SPDX-License-Identifier: MIT
  *
- * unstick ps.
+ * unstick ps: a row a blocked thread. Options, and which threads become rows; what a row says is in row.c, how it looks in screen.c.
+ * Invariant: reads /proc only. Nothing is stopped, signalled or made to run.
  */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
 #include "command.h"
+#include "parse.h"
+#include "rows.h"
+#include "screen.h"
+
+struct ps {
+	struct screen screen;
+	struct rows_choice choice;
+	enum screen_column sort;
+	int64_t interval; /* of --watch; 0: once */
+};
+
+static const char help[] = "Usage: unstick ps [OPTION]... [PID|NAME]...\n"
+                           "Lists the threads of these processes, or of all, that are blocked: in which call,\n"
+                           "on what, since when, and whether the call can be cut short. Stops nothing.\n"
+                           "\n"
+                           "  -b, --blocked-longer TIME  only those blocked for longer (30s, 5m, 250ms)\n"
+                           "  -a, --all                  those that run or may not be looked at, and the kernel's\n"
+                           "  -c, --columns LIST         which columns, separated by commas:\n"
+                           "      ";
+
+static const char more_help[] = "  -s, --sort COLUMN          by this one; blocked: the longest first\n"
+                                "  -w, --watch[=TIME]         again and again (every 2s)\n"
+                                "  -J, --json                 one JSON document, with all columns\n"
+                                "  -n, --no-headings\n"
+                                "      --color[=WHEN]         always, never or auto\n"
+                                "  -h, --help\n"
+                                "\n"
+                                "Exit status: 0; 1 a process is not there; 2 usage. See unstick-ps(1).\n";
+
+enum { OPTION_COLOR = 256 };
+
+static const struct option options[] = {
+        {"blocked-longer", required_argument, NULL, 'b'},
+        {"all", no_argument, NULL, 'a'},
+        {"columns", required_argument, NULL, 'c'},
+        {"sort", required_argument, NULL, 's'},
+        {"watch", optional_argument, NULL, 'w'},
+        {"json", no_argument, NULL, 'J'},
+        {"no-headings", no_argument, NULL, 'n'},
+        {"color", optional_argument, NULL, OPTION_COLOR},
+        {"help", no_argument, NULL, 'h'},
+        {0},
+};
+
+static int take_interval(struct ps *ps, const char *word)
+{
+	ps->interval = 2 * INT64_C(1000000000);
+	if (word && (!parse_duration(word, &ps->interval) || ps->interval < 10000000))
+		return complain_usage("--watch: %s: not a time of at least 10ms", word);
+	return STATUS_DONE;
+}
+
+static int take_color(struct ps *ps, const char *word)
+{
+	if (!word || strcmp(word, "always") == 0)
+		ps->screen.color = 1;
+	else if (strcmp(word, "never") == 0)
+		ps->screen.color = -1;
+	else if (strcmp(word, "auto") == 0)
+		ps->screen.color = 0;
+	else
+		return complain_usage("--color: %s: neither always, never nor auto", word);
+	return STATUS_DONE;
+}
+
+static int take_columns(struct ps *ps, char *list)
+{
+	const char *wrong = screen_columns_set(&ps->screen, list);
+
+	return wrong ? complain_usage("--columns: %s: no such column, or twice", wrong) : STATUS_DONE;
+}
+
+static int take_option(struct ps *ps, int option, char *word)
+{
+	switch (option) {
+	case 'b':
+		if (!parse_duration(word, &ps->choice.longer))
+			return complain_usage("--blocked-longer: %s: not a time such as 30s, 5m or 250ms", word);
+		return STATUS_DONE;
+	case 'a':
+		ps->choice.all = true;
+		return STATUS_DONE;
+	case 'c':
+		return take_columns(ps, word);
+	case 's':
+		if (!screen_column_find(word, &ps->sort))
+			return complain_usage("--sort: %s: no such column", word);
+		return STATUS_DONE;
+	case 'w':
+		return take_interval(ps, word);
+	case 'J':
+		ps->screen.json = true;
+		return STATUS_DONE;
+	case 'n':
+		ps->screen.no_headings = true;
+		return STATUS_DONE;
+	case OPTION_COLOR:
+		return take_color(ps, word);
+	default:
+		return complain_usage("what is meant is not clear");
+	}
+}
+
+static void print_help(void)
+{
+	fputs(help, stdout);
+	screen_columns_print();
+	fputs(more_help, stdout);
+}
+
+static void show(const struct ps *ps, struct rows *rows)
+{
+	bool terminal = ps->interval && isatty(STDOUT_FILENO);
+
+	screen_sort(rows->at, rows->count, ps->sort);
+	if (terminal)
+		fputs("\033[H\033[2J", stdout);
+	screen_print(&ps->screen, rows->at, rows->count);
+	if (ps->interval && !terminal)
+		putchar('\n');
+	fflush(stdout);
+}
+
+static void sleep_ns(int64_t ns)
+{
+	struct timespec time = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+	while (nanosleep(&time, &time) < 0 && errno == EINTR)
+		;
+}
 
 int ps_main(int argc, char **argv)
 {
-	(void)argc;
-	return complain_usage("%s: not written yet", argv[0]);
+	struct ps ps = {.sort = COLUMN_PID};
+	struct rows rows;
+	int option, status = STATUS_DONE;
+
+	while (status == STATUS_DONE && (option = getopt_long(argc, argv, "b:ac:s:wJnh", options, NULL)) != -1) {
+		if (option == 'h') {
+			print_help();
+			return STATUS_DONE;
+		}
+		if (option == '?')
+			return STATUS_USAGE;
+		status = take_option(&ps, option, optarg);
+	}
+	if (status != STATUS_DONE)
+		return status;
+	ps.choice.words = (const char *const *)argv + optind;
+	ps.choice.word_count = (size_t)(argc - optind);
+	rows_init(&rows);
+	for (;;) {
+		status = rows_collect(&rows, &ps.choice);
+		if (rows_are_unsure(&rows, &ps.choice)) {
+			complain("this kernel does not tell since when a thread is blocked: watching for that long");
+			sleep_ns(ps.choice.longer);
+			status = rows_collect(&rows, &ps.choice);
+		}
+		show(&ps, &rows);
+		if (!ps.interval)
+			break;
+		sleep_ns(ps.interval);
+	}
+	rows_tell(&rows, &ps.choice);
+	rows_free(&rows);
+	return status;
 }

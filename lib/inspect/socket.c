@@ -99,7 +99,9 @@ static bool add_address(struct text *text, const char **at, uint64_t *port)
 
 static void describe_inet(struct text *text, const char *line, bool is_tcp)
 {
-	enum { SYN_SENT = 0x02, LISTEN = 0x0a };
+	/* include/net/tcp_states.h; nothing is said of one that is established */
+	static const char *const states[] = {"",           "",        "connecting ", "accepting ", "fin-wait-1 ", "fin-wait-2 ",
+	                                     "time-wait ", "closed ", "close-wait ", "last-ack ",  "listening ",  "closing "};
 	const char *own_at = text_skip_fields(line, 1), *peer_at = text_skip_fields(line, 2), *state_at = text_skip_fields(line, 3);
 	char peer_buf[64];
 	struct text peer;
@@ -108,10 +110,8 @@ static void describe_inet(struct text *text, const char *line, bool is_tcp)
 	if (own_at == NULL || peer_at == NULL || state_at == NULL || !text_read_hex(&state_at, &state))
 		return;
 	text_add_char(text, ' ');
-	if (is_tcp && state == LISTEN)
-		text_add(text, "listening ");
-	if (is_tcp && state == SYN_SENT)
-		text_add(text, "connecting ");
+	if (is_tcp && state < sizeof(states) / sizeof(states[0]))
+		text_add(text, states[state]);
 	if (!add_address(text, &own_at, &port))
 		return;
 	text_start(&peer, peer_buf, sizeof(peer_buf));
@@ -136,12 +136,18 @@ static void describe_line(struct text *text, const struct table *table, const ch
 	}
 }
 
-static bool describe_from(struct text *text, const struct table *table, pid_t pid, uint64_t inode)
+struct visit {
+	bool (*line)(void *arg, const struct table *table, uint64_t inode, const char *line); /* false: no further */
+	void *arg;
+};
+
+/* Whether it was walked to its end, or it is not there. */
+static bool walk_table(const struct table *table, pid_t pid, const struct visit *visit)
 {
 	char buf[LINE_SIZE];
 	struct stream stream;
 	struct text path;
-	bool found = false;
+	bool go_on = true;
 
 	text_start(&path, buf, sizeof(buf));
 	text_add(&path, "/proc/");
@@ -152,25 +158,72 @@ static bool describe_from(struct text *text, const struct table *table, pid_t pi
 	text_add(&path, "/net/");
 	text_add(&path, table->file);
 	if (stream_open(&stream, buf) < 0)
-		return false;
-	while (!found && stream_line(&stream, buf, sizeof(buf))) {
+		return true;
+	while (go_on && stream_line(&stream, buf, sizeof(buf))) {
 		const char *at = text_skip_fields(buf, table->inode_field);
-		uint64_t value;
-		found = at != NULL && text_read_unsigned(&at, &value) && value == inode && (*at == ' ' || *at == '\0');
+		uint64_t inode;
+		if (at != NULL && text_read_unsigned(&at, &inode) && (*at == ' ' || *at == '\0'))
+			go_on = visit->line(visit->arg, table, inode, buf);
 	}
 	stream_close(&stream);
-	if (found)
-		describe_line(text, table, buf);
-	return found;
+	return go_on;
+}
+
+static bool walk(pid_t pid, const struct visit *visit)
+{
+	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+		if (!walk_table(&tables[i], pid, visit))
+			return false;
+	}
+	return true;
+}
+
+struct wanted {
+	uint64_t inode;
+	struct text *text;
+};
+
+static bool describe_wanted(void *arg, const struct table *table, uint64_t inode, const char *line)
+{
+	struct wanted *wanted = arg;
+
+	if (inode != wanted->inode)
+		return true;
+	describe_line(wanted->text, table, line);
+	return false;
 }
 
 void socket_describe(struct text *text, pid_t pid, uint64_t inode)
 {
-	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
-		if (describe_from(text, &tables[i], pid, inode))
-			return;
-	}
+	struct wanted wanted = {.inode = inode, .text = text};
+
+	if (!walk(pid, &(struct visit){.line = describe_wanted, .arg = &wanted}))
+		return;
 	text_add(text, "socket:[");
 	text_add_unsigned(text, inode);
 	text_add_char(text, ']');
+}
+
+struct each {
+	socket_fn *fn;
+	void *arg;
+};
+
+static bool describe_each(void *arg, const struct table *table, uint64_t inode, const char *line)
+{
+	const struct each *each = arg;
+	char buf[LINE_SIZE];
+	struct text text;
+
+	text_start(&text, buf, sizeof(buf));
+	describe_line(&text, table, line);
+	each->fn(each->arg, inode, buf);
+	return true;
+}
+
+void socket_each(pid_t pid, socket_fn *fn, void *arg)
+{
+	struct each each = {.fn = fn, .arg = arg};
+
+	walk(pid, &(struct visit){.line = describe_each, .arg = &each});
 }

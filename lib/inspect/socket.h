@@ -13,4 +13,9 @@
 /* Appends to `text`. pid 0: this process. */
 void socket_describe(struct text *text, pid_t pid, uint64_t inode);
 
+typedef void socket_fn(void *arg, uint64_t inode, const char *text);
+
+/* The same for all sockets of the process's network namespace. The text is gone when `fn` returns. */
+void socket_each(pid_t pid, socket_fn *fn, void *arg);
+
 #endif

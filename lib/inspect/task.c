@@ -258,8 +258,8 @@ int64_t task_switches(pid_t pid, pid_t tid)
 	return text_read_decimal(&at, &count) ? count : -EIO;
 }
 
-/* When the scheduler last charged the thread with run time: the start of its sleep if it sleeps. Milliseconds with six digits. */
-static int64_t last_run_ns(pid_t pid, pid_t tid)
+/* Milliseconds with six digits. */
+int64_t task_last_run_ns(pid_t pid, pid_t tid)
 {
 	char value[48];
 	const char *at = value;
@@ -291,10 +291,10 @@ static int64_t age_ns(pid_t pid, pid_t tid)
 
 int64_t task_blocked_ns(pid_t pid, pid_t tid)
 {
-	int64_t its_last = last_run_ns(pid, tid);
+	int64_t its_last = task_last_run_ns(pid, tid);
 	/* The scheduler's clock can be read only off a thread that runs: this one. Each CPU has its own, less interrupt and
 	 * stolen time. */
-	int64_t now = its_last < 0 ? -1 : last_run_ns(0, (pid_t)RAW_0(SYS_gettid));
+	int64_t now = its_last < 0 ? -1 : task_last_run_ns(0, (pid_t)RAW_0(SYS_gettid));
 	int64_t age;
 
 	if (its_last < 0 || now < 0)

@@ -62,6 +62,10 @@ int task_name(pid_t pid, pid_t tid, char buf[16]);
  * an hour of a busy virtual machine), but never more than the thread's age. For people, not for decisions. */
 int64_t task_blocked_ns(pid_t pid, pid_t tid);
 
+/* When the scheduler last charged the thread with run time, on the clock of its CPU: the start of its sleep if it sleeps. For who
+ * asks of many threads and reads its own once. -1 unknown. */
+int64_t task_last_run_ns(pid_t pid, pid_t tid);
+
 /* Voluntary context switches so far: two equal numbers, and it has not moved between. Or an error. */
 int64_t task_switches(pid_t pid, pid_t tid);
 

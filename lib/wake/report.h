@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * unstick_look() in parts, for who looks at very many threads and has cheaper ways to the expensive fields: what a socket is takes a
- * walk through the process's tables of sockets. Async-signal-safe.
+ * walk through the process's tables of sockets, for how long it is blocked two more files. Async-signal-safe.
  */
 #ifndef UNSTICK_WAKE_REPORT_H
 #define UNSTICK_WAKE_REPORT_H

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a blocked call waits on, in words, and which process can end that wait. Called by row.c only. What it does not do: ask a file
+ * system anything; the text of a link in /proc and what is in memory must do.
+ */
+#ifndef TOOLS_OBJECT_H
+#define TOOLS_OBJECT_H
+
+#include <sys/types.h>
+
+#include "base/text.h"
+
+struct holder {
+	pid_t pid; /* 0: none known */
+	unsigned more;
+};
+
+void object_describe(pid_t pid, long nr, const unsigned long arguments[6], struct text *text, struct holder *holder);
+
+#endif

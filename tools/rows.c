@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See rows.h.
+ */
+#include "rows.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "holders.h"
+#include "inspect/task.h"
+#include "since.h"
+#include "sockets.h"
+#include "targets.h"
+#include "wake/report.h"
+
+void rows_init(struct rows *rows)
+{
+	*rows = (struct rows){.since = since_new()};
+}
+
+void rows_free(struct rows *rows)
+{
+	since_free(rows->since);
+	free(rows->at);
+	sockets_forget();
+	holders_forget();
+}
+
+static void add(struct rows *rows, const struct row *row)
+{
+	if (rows->count == rows->room) {
+		rows->room = rows->room ? 2 * rows->room : 64;
+		rows->at = reallocarray(rows->at, rows->room, sizeof(*rows->at));
+		if (!rows->at)
+			out_of_memory();
+	}
+	rows->at[rows->count++] = *row;
+}
+
+static bool may_not_look(const struct row *row)
+{
+	return row->report.nr == -3 && row->report.expect == UNSTICK_NOT_INSPECTABLE;
+}
+
+static int64_t monotonic_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+/* As task_blocked_ns(), but this thread's own file is read once a round. */
+static int64_t blocked_ns(const struct rows *rows, const struct unstick_report *report)
+{
+	int64_t last = task_last_run_ns(report->pid, report->tid);
+	int64_t now = rows->scheduler_ns + monotonic_ns() - rows->round_ns;
+
+	if (last < 0 || rows->scheduler_ns < 0)
+		return -1;
+	return now > last ? now - last : 0;
+}
+
+/* Where the kernel does not tell, the rounds before do. */
+static void measure(struct rows *rows, struct row *row)
+{
+	if (!row_is_blocked(row))
+		return;
+	row->report.blocked_ns = blocked_ns(rows, &row->report);
+	if (row->report.blocked_ns >= 0)
+		return;
+	row->report.blocked_ns = since_seen(rows->since, &row->report, task_switches(row->report.pid, row->report.tid));
+	row->at_least = true;
+}
+
+static bool is_chosen(struct rows *rows, const struct rows_choice *choice, const struct row *row)
+{
+	if (!row_is_blocked(row))
+		return choice->all || (may_not_look(row) && choice->word_count > 0);
+	if (choice->by_call && row->report.nr != choice->call)
+		return false;
+	if (choice->longer == 0 || row->report.blocked_ns > choice->longer)
+		return true;
+	rows->unsure += row->at_least;
+	return false;
+}
+
+static void look(struct rows *rows, const struct rows_choice *choice, pid_t pid, pid_t tid)
+{
+	struct row row = {0};
+
+	if (report_look(pid, tid, 0, &row.report) < 0)
+		return;
+	rows->threads++;
+	measure(rows, &row);
+	if (is_chosen(rows, choice, &row))
+		add(rows, &row);
+	else if (may_not_look(&row) && pid == tid)
+		rows->hidden++;
+}
+
+/* False if it has ended. */
+static bool look_at_process(struct rows *rows, const struct rows_choice *choice, pid_t pid)
+{
+	struct pid_list threads = {0};
+	int error = targets_threads(&threads, pid);
+
+	for (size_t i = 0; i < threads.count; i++)
+		look(rows, choice, pid, threads.at[i]);
+	pid_list_free(&threads);
+	return error == 0;
+}
+
+static int choose_processes(struct pid_list *processes, const struct rows_choice *choice)
+{
+	int status = STATUS_DONE;
+
+	if (choice->word_count == 0)
+		targets_all(processes, choice->all);
+	for (size_t i = 0; i < choice->word_count; i++) {
+		if (targets_find(processes, choice->words[i]) > 0)
+			continue;
+		complain("%s: no such process", choice->words[i]);
+		status = STATUS_FAILED;
+	}
+	return status;
+}
+
+int rows_collect(struct rows *rows, const struct rows_choice *choice)
+{
+	struct pid_list processes = {0};
+	int status = choose_processes(&processes, choice);
+
+	rows->round_ns = monotonic_ns();
+	rows->scheduler_ns = task_last_run_ns(0, gettid());
+	rows->count = rows->threads = rows->hidden = rows->unsure = 0;
+	sockets_forget();
+	holders_forget();
+	since_begin(rows->since, rows->round_ns);
+	for (size_t i = 0; i < processes.count; i++)
+		look_at_process(rows, choice, processes.at[i]);
+	since_end(rows->since);
+	for (size_t i = 0; i < rows->count; i++)
+		row_explain(&rows->at[i]);
+	pid_list_free(&processes);
+	return status;
+}
+
+bool rows_are_unsure(const struct rows *rows, const struct rows_choice *choice)
+{
+	return choice->longer > 0 && rows->unsure > 0;
+}
+
+void rows_tell(const struct rows *rows, const struct rows_choice *choice)
+{
+	size_t unseen = 0;
+
+	for (size_t i = 0; i < rows->count; i++)
+		unseen += may_not_look(&rows->at[i]) && rows->at[i].report.pid == rows->at[i].report.tid;
+	if (rows->hidden + unseen > 0)
+		complain("%zu process%s of other users%s: to look into them, run it as root or as that user", rows->hidden + unseen,
+		         rows->hidden + unseen == 1 ? "" : "es", rows->hidden ? " not shown" : " shown with ?");
+	if (rows->count == 0 && rows->threads > rows->hidden)
+		complain("none of %zu thread%s is blocked%s", rows->threads, rows->threads == 1 ? "" : "s",
+		         choice->longer ? " for that long" : "");
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The threads that a command line chooses, each looked at once, as rows. One object serves many rounds: then the kernel's missing
+ * knowledge of how long a thread is blocked is made up for (since.h).
+ */
+#ifndef TOOLS_ROWS_H
+#define TOOLS_ROWS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "row.h"
+
+struct since;
+
+struct rows_choice {
+	const char *const *words; /* PIDs and NAMEs; none: all processes */
+	size_t word_count;
+	bool all;       /* threads that run or may not be looked at, and kernel threads */
+	int64_t longer; /* ns: only threads that are blocked for longer; 0: all */
+	long call;      /* only those in this call; -1: any. Looked at only with by_call */
+	bool by_call;
+};
+
+struct rows {
+	struct row *at;
+	size_t count, room;
+	struct since *since;
+	size_t threads;       /* looked at in this round */
+	size_t hidden;        /* processes that may not be looked at and are no rows */
+	size_t unsure;        /* threads that are blocked for an unknown time, while only long ones were asked for */
+	int64_t round_ns;     /* when this round began, on the monotonic clock */
+	int64_t scheduler_ns; /* the same moment on the scheduler's clock; -1: the kernel does not tell */
+};
+
+void rows_init(struct rows *rows);
+void rows_free(struct rows *rows);
+
+/* A new round. STATUS_FAILED, after a message, if a PID or NAME is not there. */
+int rows_collect(struct rows *rows, const struct rows_choice *choice);
+
+/* Whether another round after `longer` would find what this one could not tell. */
+bool rows_are_unsure(const struct rows *rows, const struct rows_choice *choice);
+
+/* The closing lines on stderr: what could not be seen and how to get to see it; that there was nothing. */
+void rows_tell(const struct rows *rows, const struct rows_choice *choice);
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Rows as a table for people or as JSON, by libsmartcols: colours, widths and truncation as util-linux's tools have them.
+ */
+#ifndef TOOLS_SCREEN_H
+#define TOOLS_SCREEN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "row.h"
+
+enum screen_column {
+	COLUMN_PID,
+	COLUMN_TID,
+	COLUMN_NAME,
+	COLUMN_STATE,
+	COLUMN_BLOCKED,
+	COLUMN_CALL,
+	COLUMN_FD,
+	COLUMN_ARGUMENTS,
+	COLUMN_OBJECT,
+	COLUMN_HOLDER,
+	COLUMN_WAIT,
+	COLUMN_FREE,
+	COLUMN_WHY,
+	COLUMN_AT_LEAST,
+	COLUMNS
+};
+
+struct screen {
+	enum screen_column columns[COLUMNS];
+	size_t column_count; /* 0: the usual ones */
+	bool json, no_headings;
+	int color; /* 1 always, 0 if stdout is a terminal, -1 never */
+};
+
+/* "pid", "blocked": any case. */
+bool screen_column_find(const char *name, enum screen_column *ret);
+
+/* "pid,tid,call", each at most once. NULL, or the word that is no column. The text is cut into its words. */
+const char *screen_columns_set(struct screen *screen, char *list);
+
+/* For --help: "pid tid name ..." */
+void screen_columns_print(void);
+
+/* By `column`: numbers as numbers, BLOCKED the longest first, then PID and TID. */
+void screen_sort(struct row *rows, size_t count, enum screen_column column);
+
+void screen_print(const struct screen *screen, const struct row *rows, size_t count);
+
+#endif
