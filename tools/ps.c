@@ -23,13 +23,12 @@ struct ps {
 };
 
 static const char help[] = "Usage: unstick ps [OPTION]... [PID|NAME]...\n"
-                           "Lists the threads of these processes, or of all, that are blocked: in which call,\n"
-                           "on what, since when, and whether the call can be cut short. Stops nothing.\n"
+                           "Lists the threads of these processes, or of all, that are blocked: in which\n"
+                           "call, on what, since when, and whether the call can be cut short. Stops nothing.\n"
                            "\n"
                            "  -b, --blocked-longer TIME  only those blocked for longer (30s, 5m, 250ms)\n"
-                           "  -a, --all                  those that run or may not be looked at, and the kernel's\n"
-                           "  -c, --columns LIST         which columns, separated by commas:\n"
-                           "      ";
+                           "  -a, --all                  also those that run, and the kernel's own\n"
+                           "  -c, --columns LIST         which columns, separated by commas, of\n";
 
 static const char more_help[] = "  -s, --sort COLUMN          by this one; blocked: the longest first\n"
                                 "  -w, --watch[=TIME]         again and again (every 2s)\n"
@@ -38,6 +37,7 @@ static const char more_help[] = "  -s, --sort COLUMN          by this one; block
                                 "      --color[=WHEN]         always, never or auto\n"
                                 "  -h, --help\n"
                                 "\n"
+                                "FREE says whether 'unstick wake' can free the thread, WHY why not.\n"
                                 "Exit status: 0; 1 a process is not there; 2 usage. See unstick-ps(1).\n";
 
 enum { OPTION_COLOR = 256 };
@@ -117,7 +117,7 @@ static int take_option(struct ps *ps, int option, char *word)
 static void print_help(void)
 {
 	fputs(help, stdout);
-	screen_columns_print();
+	screen_columns_print("      ", 78);
 	fputs(more_help, stdout);
 }
 

@@ -163,8 +163,9 @@ void rows_tell(const struct rows *rows, const struct rows_choice *choice)
 	for (size_t i = 0; i < rows->count; i++)
 		unseen += may_not_look(&rows->at[i]) && rows->at[i].report.pid == rows->at[i].report.tid;
 	if (rows->hidden + unseen > 0)
-		complain("%zu process%s of other users%s: to look into them, run it as root or as that user", rows->hidden + unseen,
-		         rows->hidden + unseen == 1 ? "" : "es", rows->hidden ? " not shown" : " shown with ?");
+		complain("%zu process%s may not be looked into (%s): run it as root, as their user, or with CAP_SYS_PTRACE",
+		         rows->hidden + unseen, rows->hidden + unseen == 1 ? "" : "es",
+		         rows->hidden ? "not shown" : "shown with ?");
 	if (rows->count == 0 && rows->threads > rows->hidden)
 		complain("none of %zu thread%s is blocked%s", rows->threads, rows->threads == 1 ? "" : "s",
 		         choice->longer ? " for that long" : "");

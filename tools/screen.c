@@ -4,6 +4,7 @@
  */
 #include "screen.h"
 
+#include <ctype.h>
 #include <libsmartcols.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,13 +77,22 @@ const char *screen_columns_set(struct screen *screen, char *list)
 	return screen->column_count ? NULL : "an empty list";
 }
 
-void screen_columns_print(void)
+void screen_columns_print(const char *indent, size_t width)
 {
+	size_t at = 0;
+
 	for (unsigned i = 0; i < COLUMNS; i++) {
-		for (const char *at = kinds[i].name; *at; at++)
-			putchar(*at >= 'A' && *at <= 'Z' ? *at + 'a' - 'A' : *at);
-		putchar(i + 1 < COLUMNS ? ' ' : '\n');
+		size_t length = strlen(kinds[i].name);
+		if (at + 1 + length > width) {
+			putchar('\n');
+			at = 0;
+		}
+		at += (size_t)printf("%s", at ? " " : indent);
+		for (const char *letter = kinds[i].name; *letter; letter++)
+			putchar(tolower(*letter));
+		at += length;
 	}
+	putchar('\n');
 }
 
 static int order(int64_t one, int64_t other)

@@ -42,7 +42,7 @@ bool screen_column_find(const char *name, enum screen_column *ret);
 const char *screen_columns_set(struct screen *screen, char *list);
 
 /* For --help: "pid tid name ..." */
-void screen_columns_print(void);
+void screen_columns_print(const char *indent, size_t width);
 
 /* By `column`: numbers as numbers, BLOCKED the longest first, then PID and TID. */
 void screen_sort(struct row *rows, size_t count, enum screen_column column);

@@ -58,6 +58,9 @@ static void judge(struct unstick_report *report, bool own, const struct task_cal
 		conclude(report, -1, verdict.kind, verdict.why);
 	else if (verdict.kind == UNSTICK_WOKEN && signal > 0 && task_blocks_signal(0, report->tid, signal) == 1)
 		conclude(report, 0, UNSTICK_SIGNAL_BLOCKED, "it blocks the signal that unstick uses");
+	else if (verdict.kind == UNSTICK_WOKEN && text_after(verdict.wait, "seccomp_do_user_notification") != NULL)
+		/* SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV does not show: with it a signal makes the sleep uninterruptible. */
+		conclude(report, -1, UNSTICK_WOKEN, "a seccomp supervisor has the call, and may keep it in spite of a signal");
 	else
 		conclude(report, verdict.kind == UNSTICK_WOKEN, verdict.kind, verdict.why);
 }
