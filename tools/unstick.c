@@ -17,6 +17,7 @@ struct subcommand {
 
 static const struct subcommand subcommands[] = {
         {"ps", "unstick ps", ps_main, "list blocked threads: in which call, on what, since when, whether they can be freed"},
+        {"wake", "unstick wake", wake_main, "make a thread's blocked call return an error"},
 };
 
 enum { SUBCOMMANDS = sizeof(subcommands) / sizeof(subcommands[0]) };
