@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -163,18 +164,32 @@ static void watch_next(const struct unstick_report *before, char *buf, size_t si
 	tell_next(before, &then, buf, size);
 }
 
+/* What goes on without the call. */
+static void tell_left_over(const struct unstick_report *report, char *buf, size_t size)
+{
+	pid_t child = report->nr == SYS_wait4                                          ? (pid_t)report->args[0]
+	              : report->nr == SYS_waitid && (idtype_t)report->args[0] == P_PID ? (pid_t)report->args[1]
+	                                                                               : 0;
+	buf[0] = '\0';
+	if (report->nr == SYS_connect)
+		snprintf(buf, size, "; the connect goes on in the kernel until the fd is closed");
+	else if (child > 0)
+		snprintf(buf, size, "; child %d lives on", (int)child);
+}
+
 bool release_thread(const struct unstick_report *report, int error, char *line, size_t size)
 {
 	struct trace trace;
-	char next[96];
+	char next[96], aside[64];
 
 	trace_end_call(report, error, &trace);
 	if (trace.kind != UNSTICK_WOKEN) {
 		snprintf(line, size, "%s", trace.why);
-		return false;
+		return trace.kind == UNSTICK_FINISHED_FIRST;
 	}
 	watch_next(report, next, sizeof(next));
-	snprintf(line, size, "%s, %s (stopped for %.3f ms); %s", outcome_advice(UNSTICK_WOKEN), strerrorname_np(error),
-	         (double)trace.pause_ns / 1e6, next);
+	tell_left_over(report, aside, sizeof(aside));
+	snprintf(line, size, "%s, %s (stopped for %.3f ms); %s%s", outcome_advice(UNSTICK_WOKEN), strerrorname_np(error),
+	         (double)trace.pause_ns / 1e6, next, aside);
 	return true;
 }

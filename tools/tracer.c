@@ -39,7 +39,7 @@
 #include "inspect/task.h"
 #include "wake/report.h"
 
-#define PATIENCE_MS 1000
+enum { PATIENCE_MS = 1000, LAST_ERRNO = 4095 };
 
 /* Kernel-internal results of an interrupted call, seen by tracers only: include/linux/errno.h. */
 enum {
@@ -135,6 +135,19 @@ static bool is_native(pid_t tid)
 	return ptrace(PTRACE_GET_SYSCALL_INFO, tid, sizeof(info), &info) > 0 && info.arch == AUDIT_ARCH_X86_64;
 }
 
+/* It had come to a result before it was stopped, or, as a long write that has moved something, because of it. */
+static void conclude_finished(struct attempt *attempt, long result)
+{
+	struct trace *trace = attempt->trace;
+
+	trace->kind = UNSTICK_FINISHED_FIRST;
+	if (result >= 0 || result < -LAST_ERRNO || !strerrorname_np((int)-result))
+		snprintf(trace->why, sizeof(trace->why), "the call ended with a result of its own, %ld", result);
+	else
+		snprintf(trace->why, sizeof(trace->why), "the call ended with an error of its own, %s",
+		         strerrorname_np((int)-result));
+}
+
 static void end_call(struct attempt *attempt)
 {
 	pid_t tid = attempt->seen->tid;
@@ -144,8 +157,10 @@ static void end_call(struct attempt *attempt)
 		conclude(attempt, UNSTICK_GONE, "the thread was killed meanwhile");
 	else if (!is_native(tid))
 		conclude(attempt, UNSTICK_NOT_INSPECTABLE, "in a 32-bit system call: those are not known here");
-	else if (!is_same_call(&regs, attempt->seen) || !is_interrupted((long)regs.rax))
+	else if (!is_same_call(&regs, attempt->seen))
 		conclude(attempt, UNSTICK_FINISHED_FIRST, "the call ended by itself");
+	else if (!is_interrupted((long)regs.rax))
+		conclude_finished(attempt, (long)regs.rax);
 	else if (ptrace(PTRACE_POKEUSER, tid, offsetof(struct user_regs_struct, rax), (long)-attempt->error) < 0)
 		conclude(attempt, UNSTICK_GONE, "the thread was killed meanwhile");
 	else

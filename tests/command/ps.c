@@ -3,7 +3,7 @@
  * unstick ps, on threads that are really stuck: each row names the call, the object and the verdict rightly, and the thread has not
  * moved; options; rights; fds on a dead mount.
  */
-#include "outside.h"
+#include "target.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -89,8 +89,8 @@ static bool run_ps_on(pid_t pid)
 	char word[16];
 
 	snprintf(word, sizeof(word), "%d", (int)pid);
-	run(&ran, RAN_AS_SELF, (const char *const[]){command_path(), "ps", "--json", "--all", word, NULL});
-	return ran_exited_with(&ran, 0);
+	command_run(&ran, "ps", "--json", "--all", word, NULL);
+	return ran.status == 0;
 }
 
 /* ---- every situation of the matrix */
@@ -209,23 +209,24 @@ static void compare(const struct situation *situation, pid_t tid, char *detail, 
 
 static void check_situation(const struct situation *situation)
 {
-	struct victim victim;
-	char why[128] = "", detail[512] = "";
+	struct target target;
+	char name[128], detail[512] = "";
 
-	if (!victim_start(&victim, situation->name, RAN_AS_SELF, why, sizeof(why))) {
-		tap_skip(why, "%s", situation->name);
+	snprintf(name, sizeof(name), "%s: call, object, verdict; the thread has not moved", situation->name);
+	if (!target_start(&target, situation->name, NULL)) {
+		point_skip(name, "it cannot be made here");
 		return;
 	}
-	long before = thread_switches(victim.pid, victim.tid);
-	if (!run_ps_on(victim.pid))
+	int64_t before = thread_switches(target.pid, target.tid);
+	if (!run_ps_on(target.pid))
 		snprintf(detail, sizeof(detail), "ps failed: %.300s", ran.err);
 	else
-		compare(situation, victim.tid, detail, sizeof(detail));
-	long after = thread_switches(victim.pid, victim.tid);
+		compare(situation, target.tid, detail, sizeof(detail));
+	int64_t after = thread_switches(target.pid, target.tid);
 	if (!detail[0] && before != after)
-		snprintf(detail, sizeof(detail), "the thread has moved: %ld switches, then %ld", before, after);
-	tap_case(!detail[0], detail, "%s: call, object, verdict; the thread has not moved", situation->name);
-	victim_end(&victim);
+		snprintf(detail, sizeof(detail), "it has moved: %lld switches, then %lld", (long long)before, (long long)after);
+	point(!detail[0], name, "%s", detail);
+	target_end(&target);
 }
 
 static void check_matrix(void)
@@ -238,19 +239,20 @@ static void check_matrix(void)
 
 /* ---- who can end the wait */
 
-static void holder_is(const char *name, const char *holder_of)
+static void holder_is_named(const char *situation)
 {
-	struct victim victim;
+	struct target target;
 	struct fields row;
-	char why[128] = "";
+	char name[64];
 
-	if (!victim_start(&victim, name, RAN_AS_SELF, why, sizeof(why))) {
-		tap_skip(why, "holder of %s", name);
+	snprintf(name, sizeof(name), "%s: who can end the wait is named", situation);
+	if (!target_start(&target, situation, NULL)) {
+		point_skip(name, "it cannot be made here");
 		return;
 	}
-	bool found = run_ps_on(victim.pid) && read_fields(ran.out, victim.tid, &row) && row.holder[0];
-	tap_case(found && fnmatch(holder_of, row.holder, 0) == 0, ran.out, "%s: its holder is named", name);
-	victim_end(&victim);
+	bool found = run_ps_on(target.pid) && read_fields(ran.out, target.tid, &row);
+	point(found && fnmatch("[1-9]* (stuck)", row.holder, 0) == 0, name, "%s", ran.out);
+	target_end(&target);
 }
 
 /* A writer of its own holds the other end. */
@@ -274,82 +276,85 @@ static void pipe_between_processes(void)
 	for (int tries = 0; !found && tries < 1000; tries++)
 		found = run_ps_on(reader) && read_fields(ran.out, reader, &row) && strcmp(row.call, "read") == 0;
 	snprintf(expected, sizeof(expected), "%d (*", (int)getpid());
-	tap_case(found && fnmatch(expected, row.holder, 0) == 0, ran.out, "a pipe: the process at the other end");
+	point(found && fnmatch(expected, row.holder, 0) == 0, "a pipe: the process at the other end", "%s", ran.out);
 	close(fds[1]);
 	waitpid(reader, NULL, 0);
 }
 
 /* ---- options */
 
-static void fails(const char *what, int code, const char *const arguments[], const char *message)
+static void fails(const char *name, int status, const char *option, const char *word, const char *message)
 {
-	const char *argv[8] = {command_path(), "ps"};
-
-	for (size_t i = 0; arguments[i]; i++)
-		argv[2 + i] = arguments[i];
-	run(&ran, RAN_AS_SELF, argv);
-	tap_case(ran_exited_with(&ran, code) && strstr(ran.err, message), ran.err, "%s", what);
+	command_run(&ran, "ps", option, word, NULL);
+	point(ran.status == status && strstr(ran.err, message), name, "%d: %s", ran.status, ran.err);
 }
 
 static void check_options(void)
 {
-	fails("a process that is not there", 1, (const char *const[]){"2147483646", NULL}, "2147483646: no such process");
-	fails("a name that nobody has", 1, (const char *const[]){"no-such-name", NULL}, "no-such-name: no such process");
-	fails("a wrong time", 2, (const char *const[]){"-b", "soon", NULL}, "--blocked-longer: soon: not a time");
-	fails("a wrong column", 2, (const char *const[]){"-c", "pid,size", NULL}, "--columns: size: no such column");
-	fails("a column twice", 2, (const char *const[]){"-c", "pid,pid", NULL}, "--columns: pid: no such column, or twice");
-	fails("a wrong order", 2, (const char *const[]){"-s", "size", NULL}, "--sort: size: no such column");
-	fails("a wrong colour", 2, (const char *const[]){"--color=red", NULL}, "--color: red: neither");
-	fails("a wrong option", 2, (const char *const[]){"--colour", NULL}, "unrecognized option");
+	fails("a process that is not there", 1, "2147483646", NULL, "2147483646: no such process");
+	fails("a name that nobody has", 1, "no-such-name", NULL, "no-such-name: no such process");
+	fails("a wrong time", 2, "-b", "soon", "--blocked-longer: soon: not a time");
+	fails("a wrong column", 2, "-c", "pid,size", "--columns: size: no such column");
+	fails("a column twice", 2, "-c", "pid,pid", "--columns: pid: no such column, or twice");
+	fails("a wrong order", 2, "-s", "size", "--sort: size: no such column");
+	fails("a wrong colour", 2, "--color=red", NULL, "--color: red: neither");
+	fails("a wrong option", 2, "--colour", NULL, "unrecognized option");
+}
+
+static void start_or_end(struct target *target, const char *situation)
+{
+	if (!target_start(target, situation, NULL)) {
+		printf("Bail out! %s cannot be made\n", situation);
+		exit(1);
+	}
 }
 
 static void check_choice(void)
 {
-	struct victim one, other;
-	char why[128], pid[16], first[16];
+	struct target one, other;
+	char pid[16], first[16];
 
-	if (!victim_start(&one, "pipe-read", RAN_AS_SELF, why, sizeof(why)) ||
-	    !victim_start(&other, "flock", RAN_AS_SELF, why, sizeof(why)))
-		exit(2);
+	start_or_end(&one, "pipe-read");
+	start_or_end(&other, "flock");
 	snprintf(pid, sizeof(pid), "%d", (int)one.pid);
-	run(&ran, RAN_AS_SELF, (const char *const[]){command_path(), "ps", "-n", "-b", "1h", pid, NULL});
-	tap_case(ran_exited_with(&ran, 0) && !ran.out[0] && strstr(ran.err, "is blocked for that long"), ran.err,
-	         "--blocked-longer leaves out who is blocked for less");
-	run(&ran, RAN_AS_SELF, (const char *const[]){command_path(), "ps", "-n", "-c", "pid,call", "-s", "call", "stuck", NULL});
-	snprintf(first, sizeof(first), "%d", (int)other.pid);
+	command_run(&ran, "ps", "-n", "-b", "1h", pid, NULL);
+	point(ran.status == 0 && !ran.out[0] && strstr(ran.err, "is blocked for that long"),
+	      "--blocked-longer leaves out who is blocked for less", "%s%s", ran.out, ran.err);
+	command_run(&ran, "ps", "-n", "-c", "pid,call", "-s", "call", "stuck", NULL);
+	snprintf(first, sizeof(first), "%d flock", (int)other.pid);
 	const char *at = strstr(ran.out, first);
-	tap_case(at && strncmp(at + strlen(first), " flock", 6) == 0 && strstr(at, pid), ran.out,
-	         "a name means all of that name; --sort");
-	victim_end(&one);
-	victim_end(&other);
+	point(at && strstr(at, pid), "a name means all of that name; --sort", "%s", ran.out);
+	target_end(&one);
+	target_end(&other);
 }
 
 /* ---- rights */
 
 static void check_rights(void)
 {
-	struct victim own, others;
+	struct target own, others;
 	struct fields row;
-	char why[128], words[2][16];
+	char words[2][16];
 
 	if (geteuid() != 0) {
-		tap_skip("needs root to be two users", "an ordinary user sees own processes in full, others with ?");
+		point_skip("an ordinary user sees own processes in full, others with ?", "needs root to be two users");
 		return;
 	}
-	if (!victim_start(&own, "tcp-recv", RAN_AS_NOBODY, why, sizeof(why)) ||
-	    !victim_start(&others, "tcp-recv", RAN_AS_SELF, why, sizeof(why)))
-		exit(2);
+	start_or_end(&others, "tcp-recv");
+	user = USER_NOBODY;
+	start_or_end(&own, "tcp-recv");
 	snprintf(words[0], sizeof(words[0]), "%d", (int)own.pid);
 	snprintf(words[1], sizeof(words[1]), "%d", (int)others.pid);
-	run(&ran, RAN_AS_NOBODY, (const char *const[]){command_path(), "ps", "--json", words[0], words[1], NULL});
+	command_run(&ran, "ps", "--json", words[0], words[1], NULL);
+	user = USER_SELF;
 	bool seen = read_fields(ran.out, own.tid, &row) && strcmp(row.call, "recvfrom") == 0 && strcmp(row.free, "yes") == 0 &&
 	            strstr(row.object, "socket tcp");
-	tap_case(ran_exited_with(&ran, 0) && seen, ran.out, "an ordinary user sees own processes in full");
+	point(ran.status == 0 && seen, "an ordinary user sees own processes in full", "%s", ran.out);
 	bool hidden = read_fields(ran.out, others.tid, &row) && strcmp(row.call, "?") == 0 && strcmp(row.free, "?") == 0;
-	tap_case(hidden && strstr(ran.err, "1 process may not be looked into (shown with ?): run it as root"), ran.err,
-	         "others show as ?, and one line says how to see them");
-	victim_end(&own);
-	victim_end(&others);
+	point(hidden && strstr(ran.err, "1 process may not be looked into (shown with ?): run it as root"),
+	      "others show as ?, and one line says how to see them", "%s", ran.err);
+	target_end(&own);
+	target_end(&others);
 }
 
 /* ---- fds on a mount whose daemon is silent */
@@ -361,7 +366,7 @@ static void check_dead_mount(void)
 	bool seen = false;
 
 	if (geteuid() != 0 || hung_fuse_start(&fuse, false) < 0) {
-		tap_skip(geteuid() ? "needs root to mount" : fuse.keeper.why, "a process with fds on a dead mount");
+		point_skip("a process with fds on a dead mount", geteuid() ? "needs root to mount" : fuse.keeper.why);
 		return;
 	}
 	pid_t reader = fork();
@@ -375,9 +380,10 @@ static void check_dead_mount(void)
 	}
 	for (int tries = 0; !seen && tries < 1000; tries++)
 		seen = run_ps_on(reader) && read_fields(ran.out, reader, &row) && strcmp(row.call, "read") == 0;
-	tap_case(seen && strcmp(row.object, fuse.direct) == 0 && strcmp(row.free, "no") == 0 && strstr(row.why, "FUSE"), ran.out,
-	         "a process with fds on a dead mount is listed, and who waits for it");
-	tap_case(thread_state(reader, reader) == 'S', NULL, "and it can still be killed: its state is S");
+	point(seen && strcmp(row.object, fuse.direct) == 0 && strcmp(row.free, "no") == 0 && strstr(row.why, "FUSE"),
+	      "a process with fds on a dead mount is listed, and who waits for it", "%s", ran.out);
+	point(thread_state(reader, reader) == 'S', "and it can still be killed: its state is S", "%c",
+	      thread_state(reader, reader));
 	hung_fuse_end(&fuse);
 	kill(reader, SIGKILL);
 	waitpid(reader, NULL, 0);
@@ -386,16 +392,13 @@ static void check_dead_mount(void)
 int main(void)
 {
 	check_matrix();
-	holder_is("flock", "[1-9]* (stuck)");
-	holder_is("setlkw", "[1-9]* (stuck)");
-	holder_is("ofd-setlkw", "[1-9]* (stuck)");
-	holder_is("unix-recv", "[1-9]* (stuck)");
-	holder_is("tcp-recv", "[1-9]* (stuck)");
-	holder_is("wait4", "[1-9]* (stuck)");
+	static const char *const with_holder[] = {"flock", "setlkw", "ofd-setlkw", "unix-recv", "tcp-recv", "wait4"};
+	for (size_t i = 0; i < sizeof(with_holder) / sizeof(with_holder[0]); i++)
+		holder_is_named(with_holder[i]);
 	pipe_between_processes();
 	check_options();
 	check_choice();
 	check_rights();
 	check_dead_mount();
-	return tap_end();
+	return points_end();
 }
