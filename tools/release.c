@@ -25,6 +25,7 @@
 enum {
 	LOOKS = 40, /* for what the thread does next: a tenth of a second */
 	LOOK_GAP_NS = 2500000,
+	LAST_CLOCK = 15, /* MAX_CLOCKS - 1 */
 };
 
 /* ---- may it */
@@ -45,11 +46,17 @@ static int judge_event_loop(const struct release_wish *wish, char *why, size_t s
 	return EINTR;
 }
 
+/* The kernel's functions for a relative sleep that goes on count as the scheduler's, which it passes over when it names the one that a
+ * thread waits in. Those of futex do not, and no futex is at an address that could be a clock's number. */
+static bool is_restarted_sleep(const struct unstick_report *report)
+{
+	return text_equal(report->wait, "do_syscall_64") && report->args[0] <= LAST_CLOCK && report->args[1] == 0;
+}
+
 /* restart_syscall hides which call it is. The kernel has it for futex, poll, and the sleeps; where it waits tells them apart. */
 static int judge_restarted(const struct unstick_report *report, const struct release_wish *wish, char *why, size_t size)
 {
-	static const char *const waits[] = {"poll_schedule_timeout", "do_poll",           "do_sys_poll",       "do_nanosleep",
-	                                    "hrtimer_nanosleep",     "alarmtimer_nsleep", "alarm_timer_nsleep"};
+	static const char *const waits[] = {"poll_schedule_timeout", "do_poll", "do_sys_poll", "do_nanosleep", "hrtimer_nanosleep"};
 
 	if (text_after(report->wait, "futex") || text_after(report->wait, "do_futex"))
 		return refuse(why, size, outcome_advice(UNSTICK_LOCK));
@@ -57,6 +64,8 @@ static int judge_restarted(const struct unstick_report *report, const struct rel
 		if (text_after(report->wait, waits[i]))
 			return wish->error ? wish->error : ECANCELED;
 	}
+	if (is_restarted_sleep(report))
+		return wish->error ? wish->error : ECANCELED;
 	return refuse(why, size, "a call that was stopped and goes on, and nothing tells which");
 }
 

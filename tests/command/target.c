@@ -160,11 +160,14 @@ bool target_ended(const struct target *target, int timeout_ms, long *result)
 	return read_line(target->out, timeout_ms, line, sizeof(line)) && sscanf(line, "ended %ld", result) == 1;
 }
 
-void target_end(struct target *target)
+bool target_end(struct target *target)
 {
+	int status;
+
 	close(target->in);
+	bool reaped = waitpid(target->pid, &status, 0) == target->pid;
 	close(target->out);
-	waitpid(target->pid, NULL, 0);
+	return reaped && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 const char *target_word(const struct target *target)

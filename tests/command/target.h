@@ -21,8 +21,8 @@ struct target {
 bool target_start(struct target *target, const char *name, const char *way);
 /* The thread has come out: its result, an error as -errno. False: not within that time. */
 bool target_ended(const struct target *target, int timeout_ms, long *result);
-/* Lets it undo what it made, and reaps it. */
-void target_end(struct target *target);
+/* Gives its thread what it waits for, if it still waits, lets it undo what it made, and reaps it. Whether all of that went well. */
+bool target_end(struct target *target);
 /* "1234/1240", in a buffer of its own. */
 const char *target_word(const struct target *target);
 
