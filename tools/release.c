@@ -82,6 +82,11 @@ static const char *refusal(const struct unstick_report *report)
 	}
 }
 
+static bool may_be_free(const struct unstick_report *report, const struct release_wish *wish)
+{
+	return report->freeable == 1 || (report->freeable < 0 && report->expect == UNSTICK_WOKEN && wish->unsure);
+}
+
 int release_judge(const struct unstick_report *report, const struct release_wish *wish, char *why, size_t size)
 {
 	const struct call *call = call_find(report->nr);
@@ -95,7 +100,7 @@ int release_judge(const struct unstick_report *report, const struct release_wish
 	}
 	if (report->expect == UNSTICK_EVENT_LOOP)
 		return judge_event_loop(wish, why, size);
-	if (report->freeable != 1 || !call)
+	if (!may_be_free(report, wish) || !call)
 		return refuse(why, size, refusal(report));
 	if (call->flags & CALL_RESTART)
 		return judge_restarted(report, wish, why, size);

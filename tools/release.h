@@ -16,6 +16,7 @@ enum { RELEASE_LINE = 512 };
 struct release_wish {
 	int error;        /* positive; 0: ECANCELED, or EINTR where the callers of the call accept no other */
 	bool event_loops; /* their waits too, with EINTR */
+	bool unsure;      /* also where nothing tells whether it can be freed, as under a seccomp supervisor */
 };
 
 /* The errno that the call of the thread would be given; 0: none, and `why` says why. Stops nothing. */

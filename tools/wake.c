@@ -135,13 +135,15 @@ static bool look_at_all(struct found_list *list, const struct wish *wish, pid_t 
 static bool look_at_one(struct found_list *list, const struct wish *wish, pid_t pid, pid_t tid)
 {
 	struct unstick_report report;
+	struct wish named = *wish;
 	char where[RELEASE_LINE];
 	int r = report_look(pid, tid, REPORT_BLOCKED, &report);
 
+	named.release.unsure = true; /* who names a thread has looked */
 	if (r < 0)
 		return tell_missing(r, pid, tid);
 	if (matches(wish, &report)) {
-		add_found(list, wish, &report);
+		add_found(list, &named, &report);
 		return true;
 	}
 	release_where(&report, where, sizeof(where));
