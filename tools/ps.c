@@ -3,10 +3,8 @@
  * unstick ps: a row a blocked thread. Options, and which threads become rows; what a row says is in row.c, how it looks in screen.c.
  * Invariant: reads /proc only. Nothing is stopped, signalled or made to run.
  */
-#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -134,26 +132,20 @@ static void show(const struct ps *ps, struct rows *rows)
 	fflush(stdout);
 }
 
-static void sleep_ns(int64_t ns)
-{
-	struct timespec time = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
-	while (nanosleep(&time, &time) < 0 && errno == EINTR)
-		;
-}
-
 int ps_main(int argc, char **argv)
 {
 	struct ps ps = {.sort = COLUMN_PID};
 	struct rows rows;
 	int option, status = STATUS_DONE;
 
+	opterr = 0;
 	while (status == STATUS_DONE && (option = getopt_long(argc, argv, "b:ac:s:wJnh", options, NULL)) != -1) {
 		if (option == 'h') {
 			print_help();
 			return STATUS_DONE;
 		}
 		if (option == '?')
-			return STATUS_USAGE;
+			return complain_usage("%s: no such option, or its value is missing", argv[optind - 1]);
 		status = take_option(&ps, option, optarg);
 	}
 	if (status != STATUS_DONE)
@@ -165,13 +157,13 @@ int ps_main(int argc, char **argv)
 		status = rows_collect(&rows, &ps.choice);
 		if (rows_are_unsure(&rows, &ps.choice)) {
 			complain("this kernel does not tell since when a thread is blocked: watching for that long");
-			sleep_ns(ps.choice.longer);
+			rows_wait(ps.choice.longer);
 			status = rows_collect(&rows, &ps.choice);
 		}
 		show(&ps, &rows);
 		if (!ps.interval)
 			break;
-		sleep_ns(ps.interval);
+		rows_wait(ps.interval);
 	}
 	rows_tell(&rows, &ps.choice);
 	rows_free(&rows);

@@ -47,19 +47,11 @@ static bool may_not_look(const struct row *row)
 	return row->report.nr == -3 && row->report.expect == UNSTICK_NOT_INSPECTABLE;
 }
 
-static int64_t monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
-
 /* As task_blocked_ns(), but this thread's own file is read once a round. */
 static int64_t blocked_ns(const struct rows *rows, const struct unstick_report *report)
 {
 	int64_t last = task_last_run_ns(report->pid, report->tid);
-	int64_t now = rows->scheduler_ns + monotonic_ns() - rows->round_ns;
+	int64_t now = rows->scheduler_ns + unstick_now() - rows->round_ns;
 
 	if (last < 0 || rows->scheduler_ns < 0)
 		return -1;
@@ -125,7 +117,8 @@ static int choose_processes(struct pid_list *processes, const struct rows_choice
 	for (size_t i = 0; i < choice->word_count; i++) {
 		if (targets_find(processes, choice->words[i]) > 0)
 			continue;
-		complain("%s: no such process", choice->words[i]);
+		if (!choice->quiet)
+			complain("%s: no such process", choice->words[i]);
 		status = STATUS_FAILED;
 	}
 	return status;
@@ -136,8 +129,9 @@ int rows_collect(struct rows *rows, const struct rows_choice *choice)
 	struct pid_list processes = {0};
 	int status = choose_processes(&processes, choice);
 
-	rows->round_ns = monotonic_ns();
+	rows->round_ns = unstick_now();
 	rows->scheduler_ns = task_last_run_ns(0, gettid());
+	rows->processes = processes.count;
 	rows->count = rows->threads = rows->hidden = rows->unsure = 0;
 	sockets_forget();
 	holders_forget();
@@ -149,6 +143,13 @@ int rows_collect(struct rows *rows, const struct rows_choice *choice)
 		row_explain(&rows->at[i]);
 	pid_list_free(&processes);
 	return status;
+}
+
+void rows_wait(int64_t ns)
+{
+	struct timespec time = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+	while (nanosleep(&time, &time) < 0 && errno == EINTR)
+		;
 }
 
 bool rows_are_unsure(const struct rows *rows, const struct rows_choice *choice)

@@ -21,12 +21,14 @@ struct rows_choice {
 	int64_t longer; /* ns: only threads that are blocked for longer; 0: all */
 	long call;      /* only those in this call; -1: any. Looked at only with by_call */
 	bool by_call;
+	bool quiet; /* no message about a PID or NAME that is not there */
 };
 
 struct rows {
 	struct row *at;
 	size_t count, room;
 	struct since *since;
+	size_t processes;     /* that the words meant in this round */
 	size_t threads;       /* looked at in this round */
 	size_t hidden;        /* processes that may not be looked at and are no rows */
 	size_t unsure;        /* threads that are blocked for an unknown time, while only long ones were asked for */
@@ -39,6 +41,9 @@ void rows_free(struct rows *rows);
 
 /* A new round. STATUS_FAILED, after a message, if a PID or NAME is not there. */
 int rows_collect(struct rows *rows, const struct rows_choice *choice);
+
+/* Sleeps between two rounds. */
+void rows_wait(int64_t ns);
 
 /* Whether another round after `longer` would find what this one could not tell. */
 bool rows_are_unsure(const struct rows *rows, const struct rows_choice *choice);

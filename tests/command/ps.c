@@ -308,7 +308,7 @@ static void check_options(void)
 	fails("a column twice", 2, "-c", "pid,pid", "--columns: pid: no such column, or twice");
 	fails("a wrong order", 2, "-s", "size", "--sort: size: no such column");
 	fails("a wrong colour", 2, "--color=red", NULL, "--color: red: neither");
-	fails("a wrong option", 2, "--colour", NULL, "unrecognized option");
+	fails("a wrong option", 2, "--colour", NULL, "--colour: no such option");
 }
 
 static void start_or_end(struct target *target, const char *situation)
