@@ -48,12 +48,15 @@ pid_t thread_tracer(pid_t pid, pid_t tid);
 void pause_ms(int ms);
 
 /* Until the expression, which looks at a state, is true; false after ten seconds. */
-#define COMES_TRUE(condition)                             \
-	({                                                \
-		int rounds_ = 0;                          \
-		while (!(condition) && rounds_++ < 10000) \
-			pause_ms(1);                      \
-		(condition);                              \
+#define COMES_TRUE(condition)                                  \
+	({                                                     \
+		bool true_ = false;                            \
+		for (int i_ = 0; !true_ && i_ < 10000; i_++) { \
+			true_ = (condition);                   \
+			if (!true_)                            \
+				pause_ms(1);                   \
+		}                                              \
+		true_;                                         \
 	})
 
 /* TAP. */

@@ -2,8 +2,7 @@
  *
  * `unstick wake` ended by a signal at each of its own system calls, before the call and after it, in whichever of its threads: the
  * thread that it was about to free runs on, untraced, in its old call or with the new error, every time; and its old call still works.
- * The test traces the command, counts the stops at its system calls, and sends the signal at the n-th, for n = 1, 2, ... until the command
- * comes to its end before that.
+ * The signal comes at the n-th stop of a stepped run (stepped.h), for n = 1, 2, ... until the command comes to its end before that.
  *
  * usage: wake_killed [SITUATION]
  *
@@ -13,14 +12,14 @@
 #include "target.h"
 
 #include <errno.h>
-#include <linux/audit.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
+
+#include "stepped.h"
 
 struct plan {
 	const char *name, *situation;
@@ -41,34 +40,12 @@ static const struct plan plans[] = {
 struct run {
 	const struct plan *plan;
 	const struct target *target;
-	unsigned stops, last; /* at system calls: so far, and that at which it gets the signal */
-	bool sent;            /* the thread has been sent its signal */
-	bool over;
+	unsigned last; /* the stop at which it gets the signal */
+	bool cut;      /* it came that far */
+	bool sent;     /* the thread has been sent its signal */
 };
 
-static pid_t start_command(const struct target *target)
-{
-	pid_t pid = fork();
-	if (pid == 0) {
-		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
-		dup2(STDERR_FILENO, STDOUT_FILENO);
-		if (!freopen("/dev/null", "w", stderr))
-			_exit(127);
-		dup2(STDERR_FILENO, STDOUT_FILENO);
-		execl(command_path(), command_path(), "wake", target_word(target), NULL);
-		_exit(127);
-	}
-	return pid;
-}
-
-static bool is_about_to_interrupt(pid_t tid)
-{
-	struct __ptrace_syscall_info info;
-	return ptrace(PTRACE_GET_SYSCALL_INFO, tid, sizeof(info), &info) > 0 && info.op == PTRACE_SYSCALL_INFO_ENTRY &&
-	       info.entry.nr == SYS_ptrace && info.entry.args[0] == PTRACE_INTERRUPT;
-}
-
-/* The signal is on its way, or already what the thread is stopped at. */
+/* The signal is what the thread is stopped at. */
 static void send_signal(struct run *run)
 {
 	const struct target *target = run->target;
@@ -78,43 +55,15 @@ static void send_signal(struct run *run)
 		point(false, run->plan->name, "the thread did not come to the delivery of its signal");
 }
 
-static void at_system_call(struct run *run, pid_t command, pid_t tid)
+static void at_step(void *arg, const struct step *step)
 {
-	if (run->plan->signal_first && !run->sent && is_about_to_interrupt(tid))
+	struct run *run = arg;
+	if (run->plan->signal_first && !run->sent && step->entry && step->nr == SYS_ptrace && step->first == PTRACE_INTERRUPT)
 		send_signal(run);
-	if (++run->stops == run->last)
-		kill(command, run->plan->signo);
-}
-
-/* Lets the stopped thread of the command go on. */
-static void go_on(struct run *run, pid_t command, pid_t tid, int status)
-{
-	int signo = 0;
-
-	if (WSTOPSIG(status) == (SIGTRAP | 0x80))
-		at_system_call(run, command, tid);
-	else if (status >> 16 == 0 && WSTOPSIG(status) != SIGTRAP && WSTOPSIG(status) != SIGSTOP)
-		signo = WSTOPSIG(status);
-	ptrace(run->stops < run->last ? PTRACE_SYSCALL : PTRACE_CONT, tid, NULL, (long)signo);
-}
-
-/* To its end. Whether it was sent the signal. */
-static bool run_command(struct run *run)
-{
-	pid_t command = start_command(run->target), tid;
-	int status;
-
-	waitpid(command, &status, 0); /* the SIGTRAP of its exec */
-	ptrace(PTRACE_SETOPTIONS, command, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL);
-	ptrace(PTRACE_SYSCALL, command, NULL, NULL);
-	/* Not the target, which is a child of this process too. */
-	while ((tid = waitpid(-1, &status, __WALL)) > 0) {
-		if (WIFSTOPPED(status))
-			go_on(run, command, tid, status);
-		else if (tid == command)
-			return run->stops >= run->last;
+	if (step->number == run->last) {
+		run->cut = true;
+		kill(step->command, run->plan->signo);
 	}
-	return false;
 }
 
 enum fate { STILL, FREED, WRONG };
@@ -145,7 +94,7 @@ static void check(const struct plan *plan)
 		if (!alive && !target_start(&target, plan->situation, NULL))
 			break;
 		alive = true;
-		bool cut = run_command(&run);
+		command_stepped(target_word(&target), at_step, &run);
 		enum fate fate = fate_of(&run, &result);
 		counts[fate]++;
 		if (fate == WRONG)
@@ -153,7 +102,7 @@ static void check(const struct plan *plan)
 			       (int)thread_tracer(target.pid, target.tid));
 		if (fate != STILL)
 			alive = false, well = target_end(&target) && well;
-		if (!cut || fate == WRONG)
+		if (!run.cut || fate == WRONG)
 			break;
 	}
 	if (alive)
