@@ -125,7 +125,7 @@ void release_where(const struct unstick_report *report, char *line, size_t size)
 {
 	char object[128] = "", on[160] = "", since[16], blocked[32] = "";
 
-	if (report->fd >= 0) {
+	if (report->fd >= 0 && report->sp) {
 		fd_describe(report->pid, report->fd, object, sizeof(object));
 		make_printable(object);
 		snprintf(on, sizeof(on), object[0] ? " on fd %d (%s)" : " on fd %d", report->fd, object);
@@ -134,7 +134,7 @@ void release_where(const struct unstick_report *report, char *line, size_t size)
 		format_duration(report->blocked_ns, since, sizeof(since));
 		snprintf(blocked, sizeof(blocked), ", for %s", since);
 	}
-	if (report->nr >= 0)
+	if (report->nr >= 0 && report->sp)
 		snprintf(line, size, "%d/%d: in %s%s%s", (int)report->pid, (int)report->tid, report->call, on, blocked);
 	else
 		snprintf(line, size, "%d/%d", (int)report->pid, (int)report->tid);

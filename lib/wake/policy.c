@@ -109,8 +109,16 @@ static bool is_32bit(const struct matter *matter)
 	return matter->pid != 0 && matter->call->nr >= 0 && matter->call->sp >> 32 == 0 && matter->call->pc >> 32 == 0;
 }
 
+/* /proc shows call 0 with all registers zero: it has none. */
+static bool is_kernel_thread(const struct matter *matter)
+{
+	return matter->pid != 0 && matter->call->nr >= 0 && matter->call->sp == 0 && matter->call->pc == 0;
+}
+
 static bool judge_no_call(struct matter *matter)
 {
+	if (is_kernel_thread(matter))
+		return settle(matter, CALL_LEAVE, UNSTICK_LEFT_ALONE, "a thread of the kernel");
 	if (is_32bit(matter))
 		return settle(matter, CALL_LEAVE, UNSTICK_NOT_INSPECTABLE, "a 32-bit program: its system calls are not known here");
 	if (matter->call->nr >= 0)
