@@ -129,6 +129,7 @@ has() { # program, name of the point
 }
 
 coproc SERVER { "$1"; }
+children+=("$SERVER_PID")
 read -r port <&"${SERVER[0]}"
 
 python_points() { # interpreter, version
@@ -185,6 +186,5 @@ JAVA
 fi
 has node Node && refuses Node 'an event loop' 'epoll_p?wait' node -e 'setInterval(() => {}, 1e6)'
 
-exec {SERVER[1]}>&-
 echo "1..$number"
 exit $failed
