@@ -160,6 +160,7 @@ int ps_main(int argc, char **argv)
 			rows_wait(ps.choice.longer);
 			status = rows_collect(&rows, &ps.choice);
 		}
+		rows_explain(&rows);
 		show(&ps, &rows);
 		if (!ps.interval)
 			break;

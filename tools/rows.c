@@ -139,10 +139,14 @@ int rows_collect(struct rows *rows, const struct rows_choice *choice)
 	for (size_t i = 0; i < processes.count; i++)
 		look_at_process(rows, choice, processes.at[i]);
 	since_end(rows->since);
-	for (size_t i = 0; i < rows->count; i++)
-		row_explain(&rows->at[i]);
 	pid_list_free(&processes);
 	return status;
+}
+
+void rows_explain(struct rows *rows)
+{
+	for (size_t i = 0; i < rows->count; i++)
+		row_explain(&rows->at[i]);
 }
 
 void rows_wait(int64_t ns)

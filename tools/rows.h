@@ -39,8 +39,11 @@ struct rows {
 void rows_init(struct rows *rows);
 void rows_free(struct rows *rows);
 
-/* A new round. STATUS_FAILED, after a message, if a PID or NAME is not there. */
+/* A new round, of reports alone. STATUS_FAILED, after a message, if a PID or NAME is not there. */
 int rows_collect(struct rows *rows, const struct rows_choice *choice);
+
+/* row_explain() for each. */
+void rows_explain(struct rows *rows);
 
 /* Sleeps between two rounds. */
 void rows_wait(int64_t ns);

@@ -22,7 +22,8 @@ static const int64_t SECOND = INT64_C(1000000000);
 struct watch {
 	struct rows_choice choice;
 	struct release_wish release;
-	int64_t interval; /* 0: chosen by the time that is too long */
+	int64_t longer;   /* ns: what is too long */
+	int64_t interval; /* 0: chosen by that */
 	bool wake, json;
 	struct since *told;
 };
@@ -126,11 +127,12 @@ static void put_line(const struct row *row, const char *became)
 		printf(": cannot be freed: %s\n", report->why);
 }
 
-static void tell(const struct watch *watch, const struct row *row)
+static void tell(const struct watch *watch, struct row *row)
 {
 	char became[RELEASE_LINE] = "";
 	int error;
 
+	row_explain(row);
 	if (watch->wake) {
 		error = release_judge(&row->report, &watch->release, became, sizeof(became));
 		if (error > 0)
@@ -145,13 +147,15 @@ static void tell(const struct watch *watch, const struct row *row)
 
 /* ---- the watch */
 
-static void tell_new(struct watch *watch, const struct rows *rows)
+/* All that is blocked is remembered, not only what is blocked for long: the measure of that is not exact (unstick-ps(1)), and a thread
+ * that falls below the limit for one look must not be told of twice. */
+static void tell_new(struct watch *watch, struct rows *rows)
 {
 	since_begin(watch->told, rows->round_ns);
 	for (size_t i = 0; i < rows->count; i++) {
 		const struct unstick_report *report = &rows->at[i].report;
 		since_seen(watch->told, report, task_switches(report->pid, report->tid));
-		if (!since_note(watch->told, report))
+		if (report->blocked_ns > watch->longer && !since_note(watch->told, report))
 			tell(watch, &rows->at[i]);
 	}
 	since_end(watch->told);
@@ -195,7 +199,7 @@ static const char *take_option(struct watch *watch, int option)
 {
 	switch (option) {
 	case 'b':
-		return parse_duration(optarg, &watch->choice.longer) && watch->choice.longer > 0 ? NULL : "not a time, such as 30s";
+		return parse_duration(optarg, &watch->longer) && watch->longer > 0 ? NULL : "not a time, such as 30s";
 	case 'c':
 		watch->choice.by_call = true;
 		return parse_call(optarg, &watch->choice.call) ? NULL : "not the name of a system call, such as recvfrom";
@@ -215,7 +219,7 @@ static const char *take_option(struct watch *watch, int option)
 
 static void choose_interval(struct watch *watch)
 {
-	int64_t interval = watch->choice.longer / 10;
+	int64_t interval = watch->longer / 10;
 
 	if (watch->interval)
 		return;
@@ -239,7 +243,7 @@ int watch_main(int argc, char **argv)
 		if (wrong)
 			return complain_usage("%s: %s", optarg, wrong);
 	}
-	if (watch.choice.longer == 0)
+	if (watch.longer == 0)
 		return complain_usage("what is too long? Give --blocked-longer, such as 30s");
 	if (optind == argc)
 		return complain_usage("which process? Give a PID or a NAME");

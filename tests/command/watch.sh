@@ -43,6 +43,7 @@ until_true() {
 }
 
 watch() {
+	: >"$scratch/out" # before the shell does it, in a process of its own
 	"$UNSTICK_COMMAND" watch "$@" >"$scratch/out" 2>"$scratch/err" {keep}>&- &
 	watcher=$!
 }
