@@ -15,6 +15,7 @@ enum {
 int ps_main(int argc, char **argv);
 int wake_main(int argc, char **argv);
 int watch_main(int argc, char **argv);
+int run_main(int argc, char **argv);
 
 /* "unstick ps"; set by main(). */
 extern const char *command_name;

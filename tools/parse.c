@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +77,30 @@ bool parse_errno(const char *word, int *error)
 		const char *name = strerrorname_np(i);
 		if (name && strcmp(name, word) == 0) {
 			*error = i;
+			return true;
+		}
+	}
+	return false;
+}
+
+bool parse_signal(const char *word, int *signal)
+{
+	long number;
+
+	if (strncmp(word, "SIG", 3) == 0)
+		word += 3;
+	if (strncmp(word, "RTMIN+", 6) == 0 && parse_number(word + 6, SIGRTMAX - SIGRTMIN, &number)) {
+		*signal = SIGRTMIN + (int)number;
+		return true;
+	}
+	if (parse_number(word, SIGRTMAX, &number) && number > 0) {
+		*signal = (int)number;
+		return true;
+	}
+	for (int i = 1; i < SIGRTMIN; i++) {
+		const char *name = sigabbrev_np(i);
+		if (name && strcmp(name, word) == 0) {
+			*signal = i;
 			return true;
 		}
 	}

@@ -19,6 +19,9 @@ bool parse_errno(const char *word, int *error);
 /* "recvfrom", or a number. */
 bool parse_call(const char *word, long *nr);
 
+/* "TERM", "SIGTERM", "RTMIN+3", or a number. */
+bool parse_signal(const char *word, int *signal);
+
 /* A number from 0 to `limit`. */
 bool parse_number(const char *word, long limit, long *number);
 

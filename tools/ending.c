@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See ending.h.
+ */
+#include "ending.h"
+
+#include <string.h>
+
+#include "command.h"
+#include "release.h"
+#include "wake/report.h"
+
+static void tell(struct ending *ending, const struct unstick_report *report, const struct trace *trace)
+{
+	char where[RELEASE_LINE];
+
+	release_where(report, where, sizeof(where));
+	if (trace->kind == UNSTICK_WOKEN && !ending->quiet)
+		complain("%s: gave it %s", where, strerrorname_np(ending->error));
+	if (trace->kind == UNSTICK_NOT_INSPECTABLE && !ending->refused) {
+		complain("%s: not ended: %s", where, trace->why);
+		ending->refused = true;
+	}
+}
+
+bool ending_thread(struct ending *ending, pid_t pid, pid_t tid, int64_t ns)
+{
+	const struct release_wish wish = {.error = ending->error};
+	struct unstick_report report;
+	struct trace trace;
+	char why[RELEASE_LINE];
+
+	if (report_look(pid, tid, 0, &report) < 0 || !release_judge(&report, &wish, why, sizeof(why)))
+		return false;
+	report.blocked_ns = ns;
+	trace_end_call(&report, ending->error, &trace);
+	tell(ending, &report, &trace);
+	return trace.kind == UNSTICK_WOKEN;
+}
+
+unsigned ending_all(struct ending *ending, const struct pid_list *processes)
+{
+	unsigned ended = 0;
+
+	for (size_t i = 0; i < processes->count; i++) {
+		struct pid_list threads = {0};
+		pid_t pid = processes->at[i];
+
+		targets_threads(&threads, pid);
+		for (size_t j = 0; j < threads.count; j++)
+			ended += ending_thread(ending, pid, threads.at[j], -1);
+		pid_list_free(&threads);
+	}
+	return ended;
+}
