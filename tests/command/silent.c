@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * A server that never says anything: prints its port on 127.0.0.1 and stays until its stdin ends. The kernel makes the connections.
+ * A server that never answers: listens on 127.0.0.1, prints the number of its port, and stays until its standard input ends.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -15,10 +15,12 @@ int main(void)
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	char byte;
 
-	if (fd < 0 || bind(fd, (struct sockaddr *)&address, size) || listen(fd, 100) ||
-	    getsockname(fd, (struct sockaddr *)&address, &size))
+	if (fd < 0 || bind(fd, (struct sockaddr *)&address, size) != 0 || listen(fd, 100) != 0 ||
+	    getsockname(fd, (struct sockaddr *)&address, &size) != 0) {
+		perror("silent");
 		return 1;
-	printf("%d\n", ntohs(address.sin_port));
+	}
+	printf("%d\n", (int)ntohs(address.sin_port));
 	fflush(stdout);
 	while (read(STDIN_FILENO, &byte, 1) > 0)
 		;
