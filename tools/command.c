@@ -10,12 +10,14 @@
 
 const char *command_name = "unstick";
 
+/* In one write: others may be writing to the same terminal. */
 static void put_line(const char *format, va_list arguments)
 {
+	char line[1024];
+
 	fflush(stdout); /* one terminal, one order */
-	fprintf(stderr, "%s: ", command_name);
-	vfprintf(stderr, format, arguments);
-	fputc('\n', stderr);
+	vsnprintf(line, sizeof(line), format, arguments);
+	fprintf(stderr, "%s: %s\n", command_name, line);
 }
 
 void complain(const char *format, ...)
