@@ -16,29 +16,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/stream.h"
+#include "found.h"
 #include "parse.h"
 #include "release.h"
-#include "targets.h"
-#include "wake/report.h"
+
+enum { LINES = 20 }; /* about threads that nobody named one by one */
 
 struct wish {
-	struct release_wish release;
-	long nr;            /* -1: any */
-	long fd;            /* -1: any */
-	int64_t blocked_ns; /* -1: any */
+	struct found_wish found;
 	bool dry_run, all_threads;
-};
-
-struct found {
-	struct unstick_report report;
-	int error; /* what its call is to be given; 0: it cannot be freed, and `why` */
-	char why[160];
-};
-
-struct found_list {
-	struct found *at;
-	size_t count, room, freeable;
 };
 
 static const char help[] = "Usage: unstick wake [OPTION]... PID[/TID]...\n"
@@ -61,96 +47,6 @@ static const char help[] = "Usage: unstick wake [OPTION]... PID[/TID]...\n"
                            "Exit status: 0 all that were asked for were freed, 1 some were not, 2 usage.\n"
                            "'unstick ps PID' shows the threads. Manual: unstick-wake(1).\n";
 
-/* ---- the threads that are meant */
-
-static bool is_named(const struct wish *wish, pid_t tid)
-{
-	return tid > 0 || wish->nr >= 0 || wish->fd >= 0;
-}
-
-static bool matches(const struct wish *wish, const struct unstick_report *report)
-{
-	if (wish->nr >= 0 && report->nr != wish->nr)
-		return false;
-	if (wish->fd >= 0 && report->fd != wish->fd)
-		return false;
-	return wish->blocked_ns < 0 || report->blocked_ns > wish->blocked_ns;
-}
-
-static void add_found(struct found_list *list, const struct wish *wish, const struct unstick_report *report)
-{
-	if (list->count == list->room) {
-		list->room = list->room ? 2 * list->room : 16;
-		list->at = reallocarray(list->at, list->room, sizeof(*list->at));
-		if (!list->at)
-			out_of_memory();
-	}
-	struct found *found = &list->at[list->count++];
-	*found = (struct found){.report = *report};
-	found->error = release_judge(report, &wish->release, found->why, sizeof(found->why));
-	list->freeable += found->error > 0;
-}
-
-static bool tell_missing(int error, pid_t pid, pid_t tid)
-{
-	if (error == -ENOENT)
-		complain("%d: /proc shows no system calls: nothing can be decided: mount it with mount -t proc proc /proc",
-		         (int)pid);
-	else if (tid > 0)
-		complain("%d/%d: there is no such thread: 'unstick ps %d' shows those that there are", (int)pid, (int)tid,
-		         (int)pid);
-	else
-		complain("%d: there is no such process", (int)pid);
-	return false;
-}
-
-/* /proc/N answers for a thread N as well, but `wake N` would then mean all threads of its process. */
-static pid_t process_of(pid_t pid)
-{
-	char path[64], text[1024];
-	const char *line;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-	if (file_read(path, text, sizeof(text)) <= 0)
-		return 0;
-	line = strstr(text, "\nTgid:");
-	return line ? (pid_t)strtol(line + strlen("\nTgid:"), NULL, 10) : 0;
-}
-
-static bool look_at_all(struct found_list *list, const struct wish *wish, pid_t pid)
-{
-	struct pid_list threads = {0};
-	struct unstick_report report;
-	int r = targets_threads(&threads, pid);
-
-	for (size_t i = 0; i < threads.count; i++) {
-		r = report_look(pid, threads.at[i], REPORT_BLOCKED, &report);
-		if (r == 0 && matches(wish, &report))
-			add_found(list, wish, &report);
-	}
-	pid_list_free(&threads);
-	return (r == 0 || list->count > 0) || tell_missing(r, pid, 0);
-}
-
-static bool look_at_one(struct found_list *list, const struct wish *wish, pid_t pid, pid_t tid)
-{
-	struct unstick_report report;
-	struct wish named = *wish;
-	char where[RELEASE_LINE];
-	int r = report_look(pid, tid, REPORT_BLOCKED, &report);
-
-	named.release.unsure = true; /* who names a thread has looked */
-	if (r < 0)
-		return tell_missing(r, pid, tid);
-	if (matches(wish, &report)) {
-		add_found(list, &named, &report);
-		return true;
-	}
-	release_where(&report, where, sizeof(where));
-	complain("%s: not what --call, --fd and --blocked-longer ask for: left alone", where);
-	return false;
-}
-
 /* ---- what becomes of them */
 
 static void tell_refusal(const struct found *found)
@@ -161,19 +57,26 @@ static void tell_refusal(const struct found *found)
 	complain("%s: %s", where, found->why);
 }
 
-static int tell_all(const struct found_list *list, bool freeable)
+/* Those that can be freed, or, if that is none, all with the reason. */
+static void tell_all(const struct found_list *list)
 {
 	char where[RELEASE_LINE];
+	size_t told = 0, count = list->freeable ? list->freeable : list->count;
 
-	for (size_t i = 0; i < list->count; i++) {
-		if (!freeable) {
-			tell_refusal(&list->at[i]);
-		} else if (list->at[i].error > 0) {
-			release_where(&list->at[i].report, where, sizeof(where));
+	for (size_t i = 0; i < list->count && told < LINES; i++) {
+		const struct found *found = &list->at[i];
+		if (!list->freeable) {
+			tell_refusal(found);
+		} else if (found->error > 0) {
+			release_where(&found->report, where, sizeof(where));
 			complain("%s", where);
+		} else {
+			continue;
 		}
+		told++;
 	}
-	return STATUS_FAILED;
+	if (told < count)
+		complain("and %zu more: 'unstick ps %d' shows them", count - told, (int)list->at[0].report.pid);
 }
 
 static int wake_one(const struct found *found, bool dry_run)
@@ -210,23 +113,24 @@ static int wake_all(const struct found_list *list, const struct wish *wish, bool
 	return status;
 }
 
+static bool is_named(const struct found_wish *wish, pid_t tid)
+{
+	return tid > 0 || wish->nr >= 0 || wish->fd >= 0;
+}
+
 static int wake_found(const struct found_list *list, const struct wish *wish, pid_t pid, pid_t tid)
 {
-	bool named = is_named(wish, tid);
+	bool named = is_named(&wish->found, tid);
 
-	if (list->count == 0) {
-		complain("%d: no thread is as --call, --fd and --blocked-longer ask for: 'unstick ps %d' shows them", (int)pid,
-		         (int)pid);
+	if (list->freeable == 0) {
+		tell_all(list);
 		return STATUS_FAILED;
 	}
-	if (list->freeable == 0)
-		return tell_all(list, false);
-	if (list->freeable > 1 && !named && wish->blocked_ns < 0 && !wish->all_threads && !wish->dry_run) {
-		tell_all(list, true);
-		return complain_usage(
-		        "%d: %zu threads could be freed, none was: say which: PID/TID, --call, --fd, --blocked-longer, "
-		        "or --all-threads",
-		        (int)pid, list->freeable);
+	if (list->freeable > 1 && !named && wish->found.blocked_ns < 0 && !wish->all_threads) {
+		tell_all(list);
+		return complain_usage("%d: %zu threads could be freed, none was: say which by PID/TID, --call, --fd, or "
+		                      "--blocked-longer, or say --all-threads",
+		                      (int)pid, list->freeable);
 	}
 	return wake_all(list, wish, named);
 }
@@ -234,19 +138,14 @@ static int wake_found(const struct found_list *list, const struct wish *wish, pi
 static int wake_target(const char *word, const struct wish *wish)
 {
 	struct found_list list = {0};
-	pid_t pid, tid, process;
+	pid_t pid, tid;
 	int status = STATUS_FAILED;
 
 	if (!parse_thread(word, &pid, &tid))
 		return complain_usage("%s: not a PID or PID/TID", word);
-	process = process_of(pid);
-	if (process > 0 && process != pid) {
-		complain("%d: a thread of process %d: say %d/%d to free it", (int)pid, (int)process, (int)process, (int)pid);
-		return STATUS_FAILED;
-	}
-	if (tid > 0 ? look_at_one(&list, wish, pid, tid) : look_at_all(&list, wish, pid))
+	if (found_look(&list, &wish->found, pid, tid))
 		status = wake_found(&list, wish, pid, tid);
-	free(list.at);
+	found_free(&list);
 	return status;
 }
 
@@ -271,13 +170,13 @@ static const char *take_option(struct wish *wish, int option)
 {
 	switch (option) {
 	case 'e':
-		return parse_errno(optarg, &wish->release.error) ? NULL : "not the name of an error, such as ECANCELED";
+		return parse_errno(optarg, &wish->found.release.error) ? NULL : "not the name of an error, such as ECANCELED";
 	case 'c':
-		return parse_call(optarg, &wish->nr) ? NULL : "not the name of a system call, such as recvfrom";
+		return parse_call(optarg, &wish->found.nr) ? NULL : "not the name of a system call, such as recvfrom";
 	case 'f':
-		return parse_number(optarg, INT32_MAX, &wish->fd) ? NULL : "not the number of an fd";
+		return parse_number(optarg, INT32_MAX, &wish->found.fd) ? NULL : "not the number of an fd";
 	case 'b':
-		return parse_duration(optarg, &wish->blocked_ns) ? NULL : "not a time, such as 30s";
+		return parse_duration(optarg, &wish->found.blocked_ns) ? NULL : "not a time, such as 30s";
 	case 'a':
 		wish->all_threads = true;
 		return NULL;
@@ -285,14 +184,14 @@ static const char *take_option(struct wish *wish, int option)
 		wish->dry_run = true;
 		return NULL;
 	default:
-		wish->release.event_loops = true;
+		wish->found.release.event_loops = true;
 		return NULL;
 	}
 }
 
 int wake_main(int argc, char **argv)
 {
-	struct wish wish = {.nr = -1, .fd = -1, .blocked_ns = -1};
+	struct wish wish = {.found = {.nr = -1, .fd = -1, .blocked_ns = -1}};
 	int option, status = STATUS_DONE;
 
 	opterr = 0;
