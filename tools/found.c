@@ -77,7 +77,8 @@ static bool look_at_all(struct found_list *list, const struct found_wish *wish, 
 	int error = targets_threads(&threads, pid);
 
 	for (size_t i = 0; i < threads.count && error != -ENOENT; i++) {
-		int r = report_look(pid, threads.at[i], REPORT_BLOCKED, &report);
+		int r = threads.count == 1 ? trace_look(pid, threads.at[i], REPORT_BLOCKED, &report)
+		                           : report_look(pid, threads.at[i], REPORT_BLOCKED, &report);
 		if (r == 0 && matches(wish, &report))
 			add(list, wish, &report);
 		else if (r == 0)
@@ -96,7 +97,7 @@ static bool look_at_one(struct found_list *list, const struct found_wish *wish, 
 	struct unstick_report report;
 	struct found_wish named = *wish;
 	char where[RELEASE_LINE];
-	int r = report_look(pid, tid, REPORT_BLOCKED, &report);
+	int r = trace_look(pid, tid, REPORT_BLOCKED, &report);
 
 	named.release.unsure = true; /* who names a thread has looked */
 	if (r < 0)

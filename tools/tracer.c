@@ -34,6 +34,7 @@
 #include <sys/syscall.h>
 #include <sys/user.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "base/stream.h"
 #include "inspect/task.h"
@@ -193,12 +194,24 @@ static long wait_stop(pid_t tid, siginfo_t *info)
 	return unstick_syscall(SYS_waitid, P_PID, tid, (long)info, WSTOPPED | WEXITED | __WALL | WNOWAIT, 0, 0);
 }
 
+int trace_look(pid_t pid, pid_t tid, unsigned parts, struct unstick_report *report)
+{
+	const struct timespec gap = {.tv_nsec = 2000000};
+	int r = report_look(pid, tid, parts, report);
+
+	for (int i = 0; i < 10 && r == 0 && report->expect == UNSTICK_NOT_BLOCKED; i++) {
+		nanosleep(&gap, NULL);
+		r = report_look(pid, tid, parts, report);
+	}
+	return r;
+}
+
 static bool is_still_there(struct attempt *attempt)
 {
 	const struct unstick_report *seen = attempt->seen;
 	struct unstick_report again;
 
-	if (report_look(seen->pid, seen->tid, 0, &again) < 0 || again.expect == UNSTICK_GONE) {
+	if (trace_look(seen->pid, seen->tid, 0, &again) < 0 || again.expect == UNSTICK_GONE) {
 		conclude(attempt, UNSTICK_GONE, "the thread has ended");
 		return false;
 	}

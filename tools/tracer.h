@@ -22,6 +22,10 @@ struct trace {
  * Takes at most a second. */
 void trace_end_call(const struct unstick_report *seen, int error, struct trace *ret);
 
+/* As report_look(), and again for up to a fiftieth of a second while it shows the thread running: one that is stuck may have woken to look
+ * at the time, or be between two waits of the same call. */
+int trace_look(pid_t pid, pid_t tid, unsigned parts, struct unstick_report *report);
+
 /* Who traces the thread; 0: nobody, or it cannot be told. */
 pid_t tracer_of(pid_t pid, pid_t tid);
 

@@ -97,7 +97,8 @@ static void *look_after(void *arg)
 	(void)arg;
 	if (!status)
 		stay();
-	int r = stuck_release(self.stuck);
+	/* Freed, it needs no release, and there may be nothing left to give it. */
+	int r = stuck_is_done(self.stuck) ? 0 : stuck_release(self.stuck);
 	if (r || stuck_wait_done(self.stuck, 2000)) {
 		fprintf(stderr, "stuck: %s: not released\n", self.name);
 		if (stuck_child(self.stuck) > 0)
