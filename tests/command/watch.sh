@@ -1,100 +1,84 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# unstick watch, on threads that are really stuck: each is told of once, frees it when asked to, ends with the process. Prints TAP.
+# usage: watch.sh UNSTICK STUCK
+#
+# unstick watch, on threads that are really stuck: each is told of once, freed when asked to; it ends with the process. Prints TAP.
+# shellcheck disable=SC2317 # the functions are called through point()
 set -u
-scratch=$(mktemp -d)
-trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$scratch"' EXIT
-number=0 failed=0
+unstick=$1 stuck=$2
+# shellcheck source=tests/command/tap.sh
+. "$(dirname "$(readlink -f "$0")")/tap.sh"
 
-point() { # name, status of what was tested; what the command printed as comments
-	number=$((number + 1))
-	if [ "$2" -eq 0 ]; then
-		echo "ok $number - $1"
-	else
-		echo "not ok $number - $1"
-		sed 's/^/# /' "$scratch"/out "$scratch"/err
-		failed=1
-	fi
-}
-
-# start NAME: pid and tid; the stuck process ends when fd `keep` is closed.
+# start NAME: $pid and $tid; it ends when fd $hold is closed.
 start() {
-	mkfifo "$scratch/in.$1"
 	: >"$scratch/said"
-	"$STUCK_PROGRAM" "$1" <"$scratch/in.$1" >"$scratch/said" &
-	exec {keep}>"$scratch/in.$1"
-	until_true "grep -q '^$1 ' '$scratch/said'" || exit 1
+	exec {hold}> >(exec "$stuck" "$1" >"$scratch/said")
+	await grep -q "^$1 " "$scratch/said"
 	read -r _ pid tid _ <"$scratch/said"
 }
 
-stop() {
-	exec {keep}>&-
-	wait "$pid"
-}
-
-# until_true CONDITION: evaluated until it holds, for half a minute.
-until_true() {
-	for _ in {1..3000}; do
-		eval "$1" && return 0
-		sleep 0.01
-	done
-	return 1
-}
-
+# In the background; its output in a file, its number in $watcher.
 watch() {
 	: >"$scratch/out" # before the shell does it, in a process of its own
-	"$UNSTICK_COMMAND" watch "$@" >"$scratch/out" 2>"$scratch/err" {keep}>&- &
+	"$unstick" watch "$@" >"$scratch/out" 2>"$scratch/err" {hold}>&- &
 	watcher=$!
 }
 
-# ---- told of once, then again when it is stuck anew
-start flock
-watch --blocked-longer 50ms --interval 5ms --call flock "$pid"
-until_true '[ -s "$scratch/out" ]'
-sleep 0.3 # sixty more looks
-stop
-wait "$watcher"
-status=$?
-[ $status -eq 0 ] && [ "$(wc -l <"$scratch/out")" -eq 1 ]
-point "a stuck thread is told of once; the watch ends with the process" $?
-grep -Eq "^[0-9-]+T[0-9:]+[+-][0-9]+ $pid/$tid: in flock on fd [0-9]+ \(.*locked-0\), for [0-9.]+s; held by [0-9]+ \(stuck\): 'unstick wake $pid/$tid' can free it$" "$scratch/out"
-point "the line says who, in what, on what, for how long, who holds it, what to do" $?
-
-start mutex
-watch -b 50ms -i 5ms -c futex --json "$pid"
-until_true '[ -s "$scratch/out" ]'
-grep -Eq '^\{"time":"[^"]+","pid":[0-9]+,"tid":[0-9]+,"blocked":[0-9.]+,"at_least":(true|false),"name":"stuck",.*"call":"futex".*"free":"no","why":"a lock.*","became":null\}$' "$scratch/out"
-point "--json: an object a line; a lock cannot be freed, and why" $?
-stop
-wait "$watcher"
-
-# ---- freed
-start tcp-recv
-watch -b 50ms -i 5ms -c recvfrom --wake --error ETIMEDOUT "$pid"
-until_true 'grep -q "^ended -110$" "$scratch/said"'
-point "--wake frees it with the error that was asked for" $?
-until_true '[ -s "$scratch/out" ]'
-grep -q ': freed, ETIMEDOUT' "$scratch/out"
-point "and says so" $?
-stop
-wait "$watcher"
-
-# ---- mistakes
-fails() { # name, message, arguments
-	local name=$1 message=$2
-	shift 2
-	"$UNSTICK_COMMAND" watch "$@" >"$scratch/out" 2>"$scratch/err"
-	[ $? -eq 2 ] && grep -q -- "$message" "$scratch/err"
-	point "$name" $?
+# What is watched ends, and so does the watch.
+end() {
+	exec {hold}>&-
+	status=0
+	wait "$watcher" || status=$?
+	out=$(cat "$scratch/out")
 }
-fails 'no time' 'what is too long' 1
-fails 'no process' 'which process' -b 1s
-fails 'a wrong time' 'soon: not a time' -b soon 1
-fails '--error without --wake' 'nothing is freed' -b 1s -e EIO 1
-"$UNSTICK_COMMAND" watch -b 1s 2147483646 >"$scratch/out" 2>"$scratch/err"
-[ $? -eq 1 ] && grep -q '2147483646: no such process' "$scratch/err"
-point 'a process that is not there' $?
 
-echo "1..$number"
-exit $failed
+told_once() {
+	start flock
+	watch --blocked-longer 50ms --interval 5ms --call flock "$pid"
+	await test -s "$scratch/out"
+	sleep 0.3 # sixty more looks
+	end
+	equal status "$status" 0
+	equal lines "$(wc -l <<<"$out")" 1
+	matches out "$out" "^[0-9-]+T[0-9:]+[+-][0-9]+ $pid/$tid: in flock on fd [0-9]+ \(.*locked-0\), for [0-9.]+s; held by [0-9]+ \(stuck\): 'unstick wake $pid/$tid' can free it$"
+}
+
+as_json() {
+	start mutex
+	watch -b 50ms -i 5ms -c futex --json "$pid"
+	await test -s "$scratch/out"
+	end
+	matches out "$out" '^\{"time":"[^"]+","pid":[0-9]+,"tid":[0-9]+,"blocked":[0-9.]+,"at_least":(true|false),"name":"stuck",.*"call":"futex".*"free":"no","why":"a lock.*","became":null\}$'
+}
+
+frees() {
+	start tcp-recv
+	watch -b 50ms -i 5ms -c recvfrom --wake --error ETIMEDOUT "$pid"
+	await grep -q '^ended -110$' "$scratch/said"
+	await test -s "$scratch/out"
+	end
+	matches out "$out" ': freed, ETIMEDOUT'
+}
+
+fails() { # status, message, arguments
+	local expected=$1 message=$2 status=0
+	shift 2
+	"$unstick" watch "$@" >"$scratch/out" 2>"$scratch/err" || status=$?
+	equal status "$status" "$expected"
+	matches stderr "$(cat "$scratch/err")" "$message"
+}
+
+tells_mistakes() {
+	fails 2 'what is too long' 1
+	fails 2 'which process' -b 1s
+	fails 2 'soon: not a time' -b soon 1
+	fails 2 'nothing is freed' -b 1s -e EIO 1
+	fails 1 '2147483646: no such process' -b 1s 2147483646
+}
+
+point "a stuck thread is told of once: who, in what, on what, for how long, who holds it, what to do" told_once
+point "--json: an object a line; a lock cannot be freed, and why" as_json
+point "--wake frees it with the error that was asked for, and says so" frees
+point "mistakes are told" tells_mistakes
+finish
