@@ -58,6 +58,9 @@ void job_list_remove(struct job_list *list, struct unstick_job *job);
 /* Takes the first of the queue, which is then to be ended by the caller. NULL: there is none, or the pool has more threads than that. */
 struct unstick_job *job_take_queued(struct unstick_pool *pool, unsigned most_threads);
 
+/* Tells the log, and returns `error`. */
+int job_refuse(const char *name, int error, const char *why);
+
 /* -ECANCELED and -ETIMEDOUT as states. */
 int job_state_of(int reason);
 
