@@ -305,6 +305,12 @@ int64_t task_blocked_ns(pid_t pid, pid_t tid)
 	return now - its_last < age ? now - its_last : age;
 }
 
+bool task_waits_in(const char *wait_function, const char *name)
+{
+	const char *rest = text_after(wait_function, name);
+	return rest != NULL && (*rest == '\0' || *rest == '.');
+}
+
 bool task_is_stopped(char state, const char *wait_function)
 {
 	/* get_signal is where the cgroup v2 freezer shows once the compiler has inlined it; it reads as an ordinary sleep. */
@@ -313,8 +319,7 @@ bool task_is_stopped(char state, const char *wait_function)
 	if (state == 'T' || state == 't')
 		return true;
 	for (size_t i = 0; i < sizeof(stops) / sizeof(stops[0]); i++) {
-		const char *rest = text_after(wait_function, stops[i]);
-		if (rest != NULL && (*rest == '\0' || *rest == '.'))
+		if (task_waits_in(wait_function, stops[i]))
 			return true;
 	}
 	return false;

@@ -69,6 +69,9 @@ int64_t task_last_run_ns(pid_t pid, pid_t tid);
 /* Voluntary context switches so far: two equal numbers, and it has not moved between. Or an error. */
 int64_t task_switches(pid_t pid, pid_t tid);
 
+/* Is it that function? Compilers append .isra.0, .constprop.0, .part.0 and the like. */
+bool task_waits_in(const char *wait_function, const char *name);
+
 /* Stopped by a signal, a tracer or a freezer, from what task_state() and task_wait_function() gave. */
 bool task_is_stopped(char state, const char *wait_function);
 
