@@ -489,7 +489,7 @@ struct unstick_left_job {
 	char name[32];
 	pid_t tid;          /* its thread */
 	pid_t pid;          /* a process job's program; else 0 */
-	int holds_exit;     /* 1: no signal ends it, so the process cannot exit before the kernel lets it go */
+	int holds_exit;     /* 1: not even SIGKILL ends it, so the process cannot exit before the kernel lets it go */
 	int64_t running_ns; /* since it began */
 	int64_t cut_ns;     /* since it was cut short */
 	char object[64];    /* what it waits for: a path, "pipe:[123]", ...; "" unknown */
@@ -504,7 +504,7 @@ struct unstick_left {
 	int64_t oldest_ns; /* how long the oldest has been running */
 	pid_t tid;         /* its thread */
 	int fd;            /* its fd; -1: none */
-	int holds_exit;    /* 1: no signal ended it, so the process cannot exit before the kernel lets it go */
+	int holds_exit;    /* 1: not even SIGKILL ends one of them, so the process cannot exit before the kernel lets it go */
 	char what[200];    /* the oldest, for people */
 	unsigned listed;   /* jobs: of `count`, how many are named here, in the order in which they were abandoned */
 	struct unstick_left_job jobs[UNSTICK_LEFT_JOBS];
@@ -584,10 +584,10 @@ struct unstick_pool_options {
 	unsigned flags;     /* none yet */
 	unsigned threads;   /* jobs that run at once; default 64. Threads are started when needed, and end after 10 idle seconds */
 	unsigned queue;     /* jobs that wait for a thread; then -EAGAIN; default 1024 */
-	unsigned abandoned; /* with so many left behind no more are taken: -EAGAIN; default 256 */
+	unsigned abandoned; /* with so many left behind no more are taken: -EAGAIN; default 256. What is queued then still runs */
 	size_t stack;       /* bytes of a thread's stack; default: the system's */
-	/* A job that has not come out this long after it was cut short is abandoned; default 1 s. One that no signal can end:
-	 * after 20 ms. */
+	/* A job that has not come out this long after it was cut short is abandoned; default 1 s. A thread job that is found in a wait
+	 * that no signal can end, at two looks 10 ms apart: at once, after 20 ms at the soonest. */
 	int64_t grace_ns;
 };
 
@@ -668,8 +668,9 @@ struct unstick_exit {
 /* 0; -EINPROGRESS before it has ended; -EINVAL: not a process job; -ESRCH: no program was started. */
 UNSTICK_MUST_USE int unstick_job_exit(const struct unstick_job *job, struct unstick_exit *ret);
 
-/* Takes no more jobs, cancels all (which takes some time with thousands of them: 30 ms for 2,000 stuck ones), waits until all have
- * ended. 0; -EBUSY at `until`: the rest is abandoned, *left (may be NULL) and the log name it. It may be called again. -EDEADLK in a job of the pool.
+/* Takes no more jobs, cancels all, waits until all have ended. What there is no time to cancel before `until` the background thread
+ * cancels; only those on the pool's own token are cut at once, which takes 15 us for each that is stuck in a call.
+ * 0; -EBUSY at `until`: the rest is abandoned, *left (may be NULL) and the log name it. It may be called again. -EDEADLK in a job of the pool.
  * -ECANCELED or -ETIMEDOUT when a scope of the calling thread cuts the wait short: nothing is abandoned then. -EOWNERDEAD. */
 UNSTICK_MUST_USE int unstick_pool_close(struct unstick_pool *pool, unstick_time until, struct unstick_left *left);
 /* Closes it if that was not done, without waiting; abandoned jobs keep what they need for ever. Nobody else may be using the pool;

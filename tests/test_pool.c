@@ -553,6 +553,40 @@ Test(pool, close_names_what_is_left)
 	pool = unstick_pool_free(pool);
 }
 
+static void *lock_other(void *mutex_of_its_own)
+{
+	atomic_store(&job_tid, (pid_t)syscall(SYS_gettid));
+	pthread_mutex_lock(mutex_of_its_own);
+	pthread_mutex_unlock(mutex_of_its_own);
+	return NULL;
+}
+
+Test(pool, what_is_left_is_told_of_the_oldest_though_another_was_abandoned_first)
+{
+	static pthread_mutex_t other = PTHREAD_MUTEX_INITIALIZER;
+	struct unstick_left left;
+	open_pool(2, 1000000);
+	struct unstick_job *oldest = occupy();
+	pid_t oldest_tid = job_tid;
+	pthread_mutex_lock(&other);
+	atomic_store(&job_tid, 0);
+	struct unstick_job *first = start(lock_other, &other);
+	wait_blocked(SYS_futex);
+	unstick_job_cancel(first);
+	cr_assert_eq(join(first, NULL), -ECANCELED);
+	cr_assert_eq(unstick_pool_close(pool, unstick_now(), &left), -EBUSY);
+	cr_assert(left.count == 2 && left.listed == 2 && left.jobs[0].tid == job_tid && left.jobs[1].tid == oldest_tid);
+	cr_assert(left.tid == oldest_tid && left.oldest_ns == left.jobs[1].running_ns && left.oldest_ns > left.jobs[0].running_ns);
+	char begin[80];
+	snprintf(begin, sizeof begin, "\"test\" (thread %d) in futex", (int)oldest_tid);
+	cr_assert_eq(strncmp(left.what, begin, strlen(begin)), 0, "%s", left.what);
+	pthread_mutex_unlock(&mutex);
+	pthread_mutex_unlock(&other);
+	unstick_job_unref(oldest);
+	unstick_job_unref(first);
+	close_all();
+}
+
 Test(pool, a_pool_freed_with_a_stuck_job_lives_until_it_comes_back)
 {
 	open_pool(1, 0);

@@ -9,7 +9,9 @@
  * What it does not do: wait for the program, look for an interpreter (a file without a format is -ENOEXEC), set limits.
  *
  * The calling thread waits until the program runs or has failed to, and nothing interrupts it: a program or directory on a mount
- * that hangs keeps it for as long. So does an fd of the caller's on such a mount, because the child closes it.
+ * that hangs keeps it for as long. So does an fd of the caller's on such a mount, because the child closes its copy, and a close is a
+ * request to the file system; no way is known to get a table without it (close_range() with CLOSE_RANGE_UNSHARE copies the first 64
+ * numbers in any case). No lock is held here meanwhile: a caller that holds one has everybody wait for it.
  * Needs Linux 5.4. Before 5.9, without close_range(2), only fds that are not close-on-exec are left open; the library opens none.
  */
 #ifndef UNSTICK_BASE_SPAWN_H

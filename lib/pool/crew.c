@@ -115,7 +115,7 @@ static struct unstick_job *next_job(struct unstick_pool *pool)
 		lock_take(&pool->lock);
 		pool->idle--;
 	}
-	return pool->queue.first;
+	return pool->closing ? NULL : pool->queue.first; /* who closes ends what is queued */
 }
 
 /* Under the lock. */
@@ -173,7 +173,7 @@ static int create(struct unstick_pool *pool)
 
 bool crew_wants_thread(struct unstick_pool *pool)
 {
-	if (pool->queue.count <= pool->idle + pool->starting || pool->threads >= pool->most_threads)
+	if (pool->closing || pool->queue.count <= pool->idle + pool->starting || pool->threads >= pool->most_threads)
 		return false;
 	pool->threads++;
 	pool->starting++;

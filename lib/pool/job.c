@@ -44,6 +44,18 @@ int job_refuse(const char *name, int error, const char *why)
 
 /* ---- the end */
 
+bool job_is_over(const struct unstick_job *job)
+{
+	uint32_t state = atomic_load(&job->state);
+	return state != UNSTICK_JOB_QUEUED && state != UNSTICK_JOB_RUNNING && state != UNSTICK_JOB_ABANDONED;
+}
+
+int job_reason(const struct unstick_job *job)
+{
+	int error = unstick_token_error(job->token);
+	return error ? error : -ECANCELED;
+}
+
 int job_state_of(int reason)
 {
 	return reason == -ETIMEDOUT ? UNSTICK_JOB_TIMED_OUT : UNSTICK_JOB_CANCELLED;
@@ -103,8 +115,8 @@ void job_abandon(struct unstick_job *job, const struct unstick_outcome *outcome)
 		if (!job->cut) /* else the monitor may be reading it */
 			job->cut = unstick_now();
 		if (!job->error)
-			job->error = unstick_token_error(job->token);
-		pool->stats.abandoned_ever++;
+			job->error = job_reason(job);
+		job->abandoned_number = ++pool->stats.abandoned_ever;
 		pool->threads--;
 		more = crew_wants_thread(pool);
 		tell(job, UNSTICK_JOB_ABANDONED);

@@ -38,13 +38,16 @@ struct unstick_job {
 	pid_t tid;
 	struct unstick_thread *thread; /* a reference, from its begin on */
 	struct unstick_outcome outcome;
+	uint64_t abandoned_number;       /* the how many-th of the pool's; 0: never */
+	struct unstick_job *next_to_cut; /* whose who closes the pool */
 	/* The warden's, under its lock: */
 	struct warden_entry {
 		struct unstick_job *next, **back; /* back NULL: not watched */
 		unstick_time at;
-		int64_t switches; /* -1: it was not seen to be uninterruptible */
-		unsigned looks;
-		bool forgotten; /* it has ended */
+		unstick_time gap; /* to the next look */
+		int64_t switches; /* at the last look; -1: it was not seen to be uninterruptible */
+		bool uncut;       /* to be cancelled, not looked at */
+		bool forgotten;   /* it has ended */
 	} warden;
 };
 
@@ -61,6 +64,11 @@ struct unstick_job *job_take_queued(struct unstick_pool *pool, unsigned most_thr
 /* Tells the log, and returns `error`. */
 int job_refuse(const char *name, int error, const char *why);
 
+/* Nothing of it runs, or will. */
+bool job_is_over(const struct unstick_job *job);
+
+/* Why it is cut short: its token's error, else that the pool is closed. */
+int job_reason(const struct unstick_job *job);
 /* -ECANCELED and -ETIMEDOUT as states. */
 int job_state_of(int reason);
 

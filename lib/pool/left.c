@@ -13,9 +13,13 @@
 #include "base/raw.h"
 #include "base/text.h"
 #include "limit/time.h"
+#include "pool/exit_wait.h"
 #include "pool/job.h"
 #include "pool/process.h"
 #include "wake/outcome.h"
+
+/* For those that are not named: a close has no time left. */
+static const unstick_time LOOKS_BUDGET = 5 * TIME_NS_PER_MS;
 
 /* ---- one job */
 
@@ -79,19 +83,6 @@ int unstick_job_outcome(const struct unstick_job *job, struct unstick_outcome *o
 
 /* ---- all that are left */
 
-/* Waits that only look as if nothing ended them: SIGKILL, and with it exit, does. vfork(2)'s parent, a userfaultfd's faults, autofs and
- * fanotify waits (kernel/fork.c, fs/userfaultfd.c, fs/autofs/waitq.c, fs/notify/fanotify/fanotify.c). */
-static bool ends_by_kill(const struct unstick_outcome *outcome)
-{
-	static const char *const waits[] = {"handle_userfault", "autofs_wait", "fanotify_handle_event"};
-	if (outcome->nr == SYS_vfork || outcome->nr == SYS_clone || outcome->nr == SYS_clone3)
-		return true;
-	for (unsigned i = 0; i < sizeof waits / sizeof waits[0]; i++)
-		if (strcmp(outcome->wait, waits[i]) == 0)
-			return true;
-	return false;
-}
-
 static void describe(struct unstick_job *job, unstick_time now, struct unstick_left_job *ret)
 {
 	struct unstick_report report = {0};
@@ -102,22 +93,50 @@ static void describe(struct unstick_job *job, unstick_time now, struct unstick_l
 	if (job_look(job, &ret->outcome, &report))
 		text_copy(ret->object, sizeof ret->object, report.object);
 	bool uninterruptible = ret->outcome.kind == UNSTICK_UNINTERRUPTIBLE;
-	ret->holds_exit = uninterruptible && !ret->pid && !ends_by_kill(&ret->outcome);
+	ret->holds_exit = uninterruptible && !ret->pid && !exit_wait_ends(&ret->outcome);
 }
 
-static unsigned pick(struct unstick_pool *pool, struct unstick_left *left, struct unstick_job *picked[UNSTICK_LEFT_JOBS])
+struct picked {
+	struct unstick_job *jobs[UNSTICK_LEFT_JOBS], *oldest; /* a reference to each */
+	unsigned count;
+	uint64_t last; /* the number of the last of them */
+};
+
+static void pick(struct unstick_pool *pool, struct unstick_left *left, struct picked *ret)
 {
-	unsigned count = 0;
-	unstick_time now = unstick_now();
+	*ret = (struct picked){0};
 	lock_take(&pool->lock);
-	left->count = pool->abandoned.count;
+	left->count = pool->abandoned.count + pool->queue.count + pool->ending;
 	for (struct unstick_job *job = pool->abandoned.first; job; job = job->next) {
-		left->oldest_ns = now - job->begun > left->oldest_ns ? now - job->begun : left->oldest_ns;
-		if (count < UNSTICK_LEFT_JOBS)
-			picked[count++] = unstick_job_ref(job);
+		if (!ret->oldest || job->begun < ret->oldest->begun)
+			ret->oldest = job;
+		if (ret->count < UNSTICK_LEFT_JOBS) {
+			ret->last = job->abandoned_number;
+			ret->jobs[ret->count++] = unstick_job_ref(job);
+		}
 	}
+	unstick_job_ref(ret->oldest);
 	lock_drop(&pool->lock);
-	return count;
+}
+
+/* Was it found in a wait that no signal ends, or was it not tried yet? Reads nothing but memory. */
+static bool may_hold_exit(const struct unstick_job *job)
+{
+	struct unstick_outcome outcome = {0};
+	return !job->process && (unstick_thread_outcome(job->thread, &outcome) || outcome.kind == UNSTICK_NONE ||
+	                         outcome.kind == UNSTICK_UNINTERRUPTIBLE);
+}
+
+/* The next behind that number, with a reference, or NULL. */
+static struct unstick_job *next_that_may_hold_exit(struct unstick_pool *pool, uint64_t number)
+{
+	lock_take(&pool->lock);
+	struct unstick_job *job = pool->abandoned.first;
+	while (job && (job->abandoned_number <= number || !may_hold_exit(job)))
+		job = job->next;
+	unstick_job_ref(job);
+	lock_drop(&pool->lock);
+	return job;
 }
 
 static int print_one(const struct unstick_left_job *job, char *buf, size_t size)
@@ -131,27 +150,78 @@ static int print_one(const struct unstick_left_job *job, char *buf, size_t size)
 	                job->holds_exit ? "; the process cannot exit before it has" : "");
 }
 
-void left_fill(struct unstick_pool *pool, struct unstick_left *left)
+static void tell(const struct unstick_left_job *job)
 {
-	struct unstick_job *picked[UNSTICK_LEFT_JOBS];
 	char line[512];
-	*left = (struct unstick_left){.fd = -1};
-	left->listed = pick(pool, left, picked);
-	for (unsigned i = 0; i < left->listed; i++) {
-		struct unstick_left_job *job = &left->jobs[i];
-		describe(picked[i], unstick_now(), job);
-		unstick_job_unref(picked[i]);
-		left->holds_exit |= job->holds_exit;
-		print_one(job, line, sizeof line);
-		log_line("unstick: pool: close: left: %s", line);
+	print_one(job, line, sizeof line);
+	log_line("unstick: pool: close: left: %s", line);
+}
+
+static void describe_listed(struct unstick_left *left, const struct picked *picked)
+{
+	left->listed = picked->count;
+	for (unsigned i = 0; i < picked->count; i++) {
+		describe(picked->jobs[i], unstick_now(), &left->jobs[i]);
+		left->holds_exit |= left->jobs[i].holds_exit;
+		tell(&left->jobs[i]);
 	}
 	if (left->listed < left->count)
 		log_line("unstick: pool: close: left: %u more", left->count - left->listed);
-	if (left->listed) {
-		left->tid = left->jobs[0].tid;
-		left->fd = left->jobs[0].outcome.fd;
-		print_one(&left->jobs[0], left->what, sizeof left->what);
+}
+
+/* Among those that are not named: the first that holds the exit is as good as all. */
+static void look_at_rest(struct unstick_pool *pool, struct unstick_left *left, uint64_t number)
+{
+	struct unstick_job *job;
+	const unstick_time end = unstick_now() + LOOKS_BUDGET;
+	while (!left->holds_exit && (job = next_that_may_hold_exit(pool, number))) {
+		struct unstick_left_job one;
+		number = job->abandoned_number;
+		describe(job, unstick_now(), &one);
+		unstick_job_unref(job);
+		left->holds_exit = one.holds_exit;
+		if (one.holds_exit)
+			tell(&one);
+		if (unstick_now() >= end) {
+			log_line("unstick: pool: close: left: too many to look at each: whether one of the rest holds up the exit "
+			         "is "
+			         "not known");
+			return;
+		}
 	}
+}
+
+static void describe_oldest(struct unstick_left *left, const struct picked *picked)
+{
+	struct unstick_left_job one;
+	const struct unstick_left_job *oldest = &one;
+	unsigned i = 0;
+	while (i < picked->count && picked->jobs[i] != picked->oldest)
+		i++;
+	if (i < picked->count)
+		oldest = &left->jobs[i];
+	else
+		describe(picked->oldest, unstick_now(), &one);
+	left->oldest_ns = oldest->running_ns;
+	left->tid = oldest->tid;
+	left->fd = oldest->outcome.fd;
+	print_one(oldest, left->what, sizeof left->what);
+}
+
+void left_fill(struct unstick_pool *pool, struct unstick_left *left)
+{
+	struct picked picked;
+	*left = (struct unstick_left){.fd = -1};
+	pick(pool, left, &picked);
+	describe_listed(left, &picked);
+	if (picked.oldest)
+		describe_oldest(left, &picked);
+	else if (left->count)
+		text_copy(left->what, sizeof left->what, "jobs that were queued and never run, which end at this moment");
+	look_at_rest(pool, left, picked.last);
+	for (unsigned i = 0; i < picked.count; i++)
+		unstick_job_unref(picked.jobs[i]);
+	unstick_job_unref(picked.oldest);
 }
 
 int unstick_left_print(const struct unstick_left *left, char *buf, size_t size)
@@ -166,7 +236,7 @@ int unstick_left_print(const struct unstick_left *left, char *buf, size_t size)
 		text_add(&text, i ? "\n" : "");
 		text_add(&text, line);
 	}
-	if (!left->listed && left->count) /* an engine's */
+	if (!left->listed && left->count) /* an engine's; or jobs that never ran */
 		text_add(&text, left->what);
 	if (left->listed && left->listed < left->count) {
 		snprintf(line, sizeof line, "\nand %u more", left->count - left->listed);

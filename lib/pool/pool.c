@@ -22,6 +22,7 @@
 #include "wake/sleep.h"
 
 enum { DEFAULT_THREADS = 64, DEFAULT_QUEUE = 1024, DEFAULT_ABANDONED = 256, MOST_THREADS = 65536 };
+enum { ENDED_BLINDLY = 32 }; /* of the queue, before a close looks at the time */
 static const int64_t DEFAULT_GRACE = TIME_NS_PER_S;
 
 bool pool_is_parents(const struct unstick_pool *pool)
@@ -109,33 +110,57 @@ int unstick_pool_new(struct unstick_pool **ret, const struct unstick_pool_option
 
 /* ---- close */
 
-static void cut_own_parents(const struct job_list *list)
+/* Under the lock: those that the pool's token does not cut, with a reference each, for who closes first. */
+static struct unstick_job *list_own_parents(const struct job_list *list, struct unstick_job *next)
 {
-	for (struct unstick_job *job = list->first; job; job = job->next)
-		if (job->has_own_parent)
-			unstick_token_cancel(job->token);
+	for (struct unstick_job *job = list->first; job; job = job->next) {
+		if (!job->has_own_parent)
+			continue;
+		job->next_to_cut = next;
+		next = unstick_job_ref(job);
+	}
+	return next;
 }
 
-static void end_queued(struct unstick_pool *pool)
+/* Each may cost a look at every thread, and a signal. What there is no time for, the monitor cuts. */
+static void cut_all(struct unstick_job *job, unstick_time until)
+{
+	while (job) {
+		struct unstick_job *next = job->next_to_cut;
+		if (job_is_over(job))
+			; /* it was queued, or has come out */
+		else if (unstick_now() < until)
+			unstick_token_cancel(job->token);
+		else
+			warden_cut(job);
+		unstick_job_unref(job);
+		job = next;
+	}
+}
+
+/* What there is no time for, the monitor ends: its token has fired, or will. */
+static void end_queued(struct unstick_pool *pool, unstick_time until)
 {
 	struct unstick_job *job;
-	while ((job = job_take_queued(pool, UINT_MAX))) {
-		int reason = unstick_token_error(job->token);
+	for (unsigned i = 0; i < ENDED_BLINDLY || unstick_now() < until; i++) {
+		if (!(job = job_take_queued(pool, UINT_MAX)))
+			return;
+		int reason = job_reason(job);
 		job_end(job, job_state_of(reason), reason, NULL);
 	}
 }
 
-static void stop(struct unstick_pool *pool)
+static void stop(struct unstick_pool *pool, unstick_time until)
 {
+	struct unstick_job *own = NULL;
 	lock_take(&pool->lock);
+	if (!pool->closing)
+		own = list_own_parents(&pool->running, list_own_parents(&pool->queue, NULL));
 	pool->closing = true;
 	lock_drop(&pool->lock);
 	unstick_token_cancel(pool->token);
-	lock_take(&pool->lock);
-	cut_own_parents(&pool->queue);
-	cut_own_parents(&pool->running);
-	lock_drop(&pool->lock);
-	end_queued(pool);
+	end_queued(pool, until);
+	cut_all(own, until);
 	crew_ring_all(pool);
 }
 
@@ -194,7 +219,7 @@ int unstick_pool_close(struct unstick_pool *pool, unstick_time until, struct uns
 	if (is_in_job_of(pool))
 		return refuse(-EDEADLK,
 		              "close: called in a job of the pool's own, it would wait for itself: call it in another thread");
-	stop(pool);
+	stop(pool, until);
 	int error = wait_for_all(pool, until);
 	if (error != -EBUSY)
 		return error;
@@ -214,7 +239,7 @@ struct unstick_pool *unstick_pool_free(struct unstick_pool *pool)
 		         "thread");
 		return pool;
 	}
-	stop(pool);
+	stop(pool, UNSTICK_NEVER);
 	if (count_live(pool)) {
 		abandon_rest(pool);
 		left_fill(pool, &left);

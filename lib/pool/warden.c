@@ -9,7 +9,7 @@
 #include "pool/job.h"
 #include "pool/process.h"
 
-static const unstick_time LOOK_GAP = 10 * TIME_NS_PER_MS;
+static const unstick_time LOOK_GAP = 10 * TIME_NS_PER_MS, MOST_GAP = 100 * TIME_NS_PER_MS;
 static const unstick_time BUDGET = 500000; /* of a pass: the monitor has deadlines to keep */
 
 static struct lock warden_lock; /* order: after a pool's */
@@ -47,7 +47,47 @@ void warden_forget(struct unstick_job *job)
 	lock_drop(&warden_lock);
 }
 
+void warden_cut(struct unstick_job *job)
+{
+	lock_take(&warden_lock);
+	bool wanted = !job->warden.forgotten && !job->warden.back; /* else it has ended, or been cut */
+	if (wanted) {
+		job->warden.uncut = true;
+		watch(job, 0);
+	}
+	lock_drop(&warden_lock);
+	if (wanted)
+		alarm_ring();
+}
+
+static unstick_time end_of_grace(const struct unstick_job *job)
+{
+	unstick_time grace = job->pool->grace_ns;
+	if (job->process)
+		grace = time_add(grace, process_grace(job->process));
+	return time_add(job->cut, grace);
+}
+
+static unstick_time next_look(const struct unstick_job *job, unstick_time gap)
+{
+	return time_min(time_add(unstick_now(), gap), end_of_grace(job));
+}
+
 /* ---- fired */
+
+/* From its cut on. */
+static void watch_cut(struct unstick_job *job)
+{
+	lock_take(&warden_lock);
+	if (job->warden.back)
+		unwatch(job);
+	job->warden.uncut = false;
+	job->warden.switches = -1;
+	job->warden.gap = LOOK_GAP;
+	if (!job->warden.forgotten)
+		watch(job, next_look(job, LOOK_GAP));
+	lock_drop(&warden_lock);
+}
 
 void warden_on_fired(void *arg, int error)
 {
@@ -63,10 +103,7 @@ void warden_on_fired(void *arg, int error)
 	if (state == UNSTICK_JOB_RUNNING) {
 		job->cut = unstick_now();
 		job->error = error;
-		lock_take(&warden_lock);
-		if (!job->warden.forgotten)
-			watch(job, job->cut + LOOK_GAP);
-		lock_drop(&warden_lock);
+		watch_cut(job);
 	}
 	lock_drop(&pool->lock);
 	if (state == UNSTICK_JOB_QUEUED)
@@ -76,14 +113,6 @@ void warden_on_fired(void *arg, int error)
 }
 
 /* ---- looks */
-
-static unstick_time end_of_grace(const struct unstick_job *job)
-{
-	unstick_time grace = job->pool->grace_ns;
-	if (job->process)
-		grace = time_add(grace, process_grace(job->process));
-	return time_add(job->cut, grace);
-}
 
 /* What the pokes came to; reads nothing but memory. */
 static bool was_uninterruptible(const struct unstick_job *job)
@@ -106,22 +135,35 @@ static bool is_hopeless(struct unstick_job *job, struct unstick_outcome *outcome
 	       task_switches(0, job->tid) == job->warden.switches;
 }
 
+/* The gap doubles while there is nothing to be compared: most that need their grace compute, or clean up. */
+static unstick_time next_gap(struct unstick_job *job)
+{
+	const unstick_time gap = job->warden.switches >= 0 ? LOOK_GAP : job->warden.gap;
+	job->warden.gap = time_min(2 * job->warden.gap, MOST_GAP);
+	return gap;
+}
+
 /* The next moment to look at it, or UNSTICK_NEVER: it has been abandoned. */
 static unstick_time look(struct unstick_job *job)
 {
 	struct unstick_outcome outcome;
 	struct unstick_report report;
-	unsigned before = job->warden.looks++;
-	if (before == 0) {
+	const bool hopeless = is_hopeless(job, &outcome);
+	if (!hopeless && unstick_now() < end_of_grace(job)) {
 		job->warden.switches = uninterruptible_switches(job);
-		return time_add(unstick_now(), LOOK_GAP);
+		return next_look(job, next_gap(job));
 	}
-	if (before == 1 && !is_hopeless(job, &outcome))
-		return end_of_grace(job);
-	if (before > 1)
+	if (!hopeless)
 		(void)job_look(job, &outcome, &report);
 	job_abandon(job, &outcome);
 	return UNSTICK_NEVER;
+}
+
+/* The watch of its token then puts it on the list; but if somebody else has cut it, that was done before, and it stays. */
+static unstick_time cut(struct unstick_job *job)
+{
+	unstick_token_cancel(job->token);
+	return job->warden.gap ? next_look(job, LOOK_GAP) : UNSTICK_NEVER;
 }
 
 /* One that is due, with a reference, or NULL. Under the lock. */
@@ -149,10 +191,12 @@ static unstick_time scan(unstick_time now)
 	unstick_time end = now + BUDGET;
 	lock_take(&warden_lock);
 	while (unstick_now() < end && (job = take_due(now))) {
+		const bool uncut = job->warden.uncut;
+		job->warden.uncut = false;
 		lock_drop(&warden_lock);
-		unstick_time next = look(job);
+		unstick_time next = uncut ? cut(job) : look(job);
 		lock_take(&warden_lock);
-		if (next != UNSTICK_NEVER && !job->warden.forgotten)
+		if (next != UNSTICK_NEVER && !job->warden.forgotten && !job->warden.back) /* else who closes has put it there */
 			watch(job, next);
 		lock_drop(&warden_lock);
 		unstick_job_unref(job);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The monitor's work for pools: what is cut short while it is queued never runs; what is cut short while it runs is watched until it comes
- * out, and abandoned if it does not: after 20 ms if two looks have found it in one and the same wait that no signal can end, else
- * after its grace. What it does not do: free threads (that is the wake layer's), or wait.
+ * out, and abandoned if it does not: once two looks, 10 ms apart, have found it in one and the same wait that no signal can end, at the
+ * latest when its grace is over. What it does not do: free threads (that is the wake layer's), or wait.
  */
 #ifndef UNSTICK_POOL_WARDEN_H
 #define UNSTICK_POOL_WARDEN_H
@@ -13,6 +13,8 @@ struct unstick_job;
 void warden_initialise(void);
 /* The token's watch: its fn. */
 void warden_on_fired(void *job, int error);
+/* It is to be cancelled, by the monitor: who closes the pool has no time left for it. */
+void warden_cut(struct unstick_job *job);
 /* The job has ended: it is looked at no more. */
 void warden_forget(struct unstick_job *job);
 
