@@ -281,7 +281,8 @@ static void no_time_for_many(void)
 		fault_note("%d cancels: %.1f ms, a close at once: %.1f ms", MANY, (double)cancels / 1e6, (double)close / 1e6);
 		end_many(pool);
 	}
-	CHECK(close < cancels / 2, "the close took as long");
+	/* Under a sanitizer a look at a job takes as long as a cancel. */
+	CHECK(FAULT_TSAN || FAULT_ASAN || close < cancels / 2, "the close took as long");
 	CHECK(unstick_token_error(token) == 0, "the caller's token");
 	unstick_token_unref(token);
 }
