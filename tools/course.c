@@ -36,7 +36,7 @@ struct course {
 	const struct course_options *options;
 	struct group group;
 	struct ending ending;
-	struct overdue *overdue; /* NULL: no call timeout */
+	struct stays *stays; /* NULL: no call timeout */
 	struct child child;
 	enum step step;
 	unstick_time due;         /* of the next step */
@@ -178,7 +178,7 @@ static void sample(struct course *course)
 	struct pid_list processes = {0};
 
 	group_list(&course->group, &processes);
-	overdue_sample(course->overdue, &processes, unstick_now() - course->options->call_timeout, end_overdue, &course->ending);
+	overdue_sample(course->stays, &processes, unstick_now() - course->options->call_timeout, end_overdue, &course->ending);
 	pid_list_free(&processes);
 	course->next_sample = unstick_after_ns(sample_gap(course));
 }
@@ -255,7 +255,7 @@ int course_run(const struct course_options *options, char **argv)
 	                        .next_sample = UNSTICK_NEVER};
 
 	if (options->call_timeout) {
-		course.overdue = overdue_new();
+		course.stays = stays_new();
 		course.next_sample = unstick_now();
 	}
 	group_start(&course.group, options->foreground);
@@ -263,6 +263,6 @@ int course_run(const struct course_options *options, char **argv)
 		return STATUS_RUN_FAILED;
 	course.group.command = course.child.pid;
 	follow(&course);
-	overdue_free(course.overdue);
+	stays_free(course.stays);
 	return exit_status(&course);
 }

@@ -13,19 +13,19 @@
 #include "command.h"
 #include "holders.h"
 #include "inspect/task.h"
-#include "since.h"
+#include "stays.h"
 #include "sockets.h"
 #include "targets.h"
 #include "wake/report.h"
 
 void rows_init(struct rows *rows)
 {
-	*rows = (struct rows){.since = since_new()};
+	*rows = (struct rows){.stays = stays_new()};
 }
 
 void rows_free(struct rows *rows)
 {
-	since_free(rows->since);
+	stays_free(rows->stays);
 	free(rows->at);
 	sockets_forget();
 	holders_forget();
@@ -66,7 +66,7 @@ static void measure(struct rows *rows, struct row *row)
 	row->report.blocked_ns = blocked_ns(rows, &row->report);
 	if (row->report.blocked_ns >= 0)
 		return;
-	row->report.blocked_ns = since_seen(rows->since, &row->report, task_switches(row->report.pid, row->report.tid));
+	row->report.blocked_ns = unstick_now() - stays_see_report(rows->stays, &row->report)->since;
 	row->at_least = true;
 }
 
@@ -135,10 +135,9 @@ int rows_collect(struct rows *rows, const struct rows_choice *choice)
 	rows->count = rows->threads = rows->hidden = rows->unsure = 0;
 	sockets_forget();
 	holders_forget();
-	since_begin(rows->since, rows->round_ns);
+	stays_begin(rows->stays);
 	for (size_t i = 0; i < processes.count; i++)
 		look_at_process(rows, choice, processes.at[i]);
-	since_end(rows->since);
 	pid_list_free(&processes);
 	return status;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The threads that a command line chooses, each looked at once, as rows. One object serves many rounds: then the kernel's missing
- * knowledge of how long a thread is blocked is made up for (since.h).
+ * knowledge of how long a thread is blocked is made up for (stays.h).
  */
 #ifndef TOOLS_ROWS_H
 #define TOOLS_ROWS_H
@@ -12,7 +12,7 @@
 
 #include "row.h"
 
-struct since;
+struct stays;
 
 struct rows_choice {
 	const char *const *words; /* PIDs and NAMEs; none: all processes */
@@ -27,7 +27,7 @@ struct rows_choice {
 struct rows {
 	struct row *at;
 	size_t count, room;
-	struct since *since;
+	struct stays *stays;
 	size_t processes;     /* that the words meant in this round */
 	size_t threads;       /* looked at in this round */
 	size_t hidden;        /* processes that may not be looked at and are no rows */

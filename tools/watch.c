@@ -11,11 +11,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "inspect/task.h"
 #include "parse.h"
 #include "release.h"
 #include "rows.h"
-#include "since.h"
+#include "stays.h"
 
 static const int64_t SECOND = INT64_C(1000000000);
 
@@ -25,7 +24,7 @@ struct watch {
 	int64_t longer;   /* ns: what is too long */
 	int64_t interval; /* 0: chosen by that */
 	bool wake, json;
-	struct since *told;
+	struct stays *stays;
 };
 
 static const char help[] = "Usage: unstick watch [OPTION]... --blocked-longer TIME PID|NAME...\n"
@@ -151,14 +150,15 @@ static void tell(const struct watch *watch, struct row *row)
  * that falls below the limit for one look must not be told of twice. */
 static void tell_new(struct watch *watch, struct rows *rows)
 {
-	since_begin(watch->told, rows->round_ns);
+	stays_begin(watch->stays);
 	for (size_t i = 0; i < rows->count; i++) {
 		const struct unstick_report *report = &rows->at[i].report;
-		since_seen(watch->told, report, task_switches(report->pid, report->tid));
-		if (report->blocked_ns > watch->longer && !since_note(watch->told, report))
-			tell(watch, &rows->at[i]);
+		struct stay *stay = stays_see_report(watch->stays, report);
+		if (report->blocked_ns <= watch->longer || stay->told)
+			continue;
+		stay->told = true;
+		tell(watch, &rows->at[i]);
 	}
-	since_end(watch->told);
 }
 
 static bool has_names(const struct rows_choice *choice)
@@ -180,7 +180,7 @@ static int keep_watch(struct watch *watch)
 	int status;
 
 	rows_init(&rows);
-	watch->told = since_new();
+	watch->stays = stays_new();
 	status = rows_collect(&rows, &watch->choice);
 	watch->choice.quiet = true;
 	while (for_ever || rows.processes > 0) {
@@ -188,7 +188,7 @@ static int keep_watch(struct watch *watch)
 		rows_wait(watch->interval);
 		rows_collect(&rows, &watch->choice);
 	}
-	since_free(watch->told);
+	stays_free(watch->stays);
 	rows_free(&rows);
 	return status;
 }
