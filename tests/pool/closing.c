@@ -248,7 +248,7 @@ static void short_grace(void)
 
 /* ---- thousands */
 
-enum { MANY = FAULT_TSAN || FAULT_ASAN ? 200 : 1000, TRIES = 5 };
+enum { MANY = FAULT_TSAN || FAULT_ASAN ? 200 : 1000, TRIES = 5, FEW = 64, ROUNDS = 50 };
 
 static int pipe_fds[2];
 static _Atomic unsigned reading;
@@ -262,19 +262,19 @@ static void *read_pipe(void *unused)
 	return (void *)(intptr_t)read(pipe_fds[0], &byte, 1);
 }
 
-static struct unstick_pool *start_many(struct unstick_token *token)
+static struct unstick_pool *start_many(struct unstick_token *token, unsigned count)
 {
-	struct unstick_pool *pool = open_pool(MANY, NO_END);
+	struct unstick_pool *pool = open_pool(count, NO_END);
 	atomic_store(&reading, 0);
-	for (unsigned i = 0; i < MANY; i++)
+	for (unsigned i = 0; i < count; i++)
 		jobs[i] = start(pool, (struct unstick_job_options){.name = "many", .run = read_pipe, .token = token});
-	WAIT_UNTIL(reading == MANY);
+	WAIT_UNTIL(reading == count);
 	return pool;
 }
 
-static void end_many(struct unstick_pool *pool)
+static void end_many(struct unstick_pool *pool, unsigned count)
 {
-	for (unsigned i = 0; i < MANY; i++) {
+	for (unsigned i = 0; i < count; i++) {
 		int end = unstick_job_join(jobs[i], UNSTICK_NEVER, NULL);
 		CHECK(end == -ECANCELED, "join: %d", end);
 		WAIT_UNTIL(state_of(jobs[i]) == UNSTICK_JOB_CANCELLED); /* abandoned, it comes out: its token is cut, too */
@@ -291,23 +291,54 @@ static void no_time_for_many(void)
 	unstick_time cancels = 0, close = UNSTICK_NEVER;
 	CHECK(pipe2(pipe_fds, O_CLOEXEC) == 0 && unstick_token_new(&token, NULL) == 0, "pipe, token");
 	for (int i = 0; i < TRIES && close >= cancels / 2; i++) {
-		struct unstick_pool *pool = start_many(token);
+		struct unstick_pool *pool = start_many(token, MANY);
 		unstick_time begun = unstick_now();
 		for (unsigned k = 0; k < MANY; k++)
 			CHECK(unstick_job_cancel(jobs[k]) == 0, "cancel");
 		cancels = unstick_now() - begun;
-		end_many(pool);
-		pool = start_many(token);
+		end_many(pool, MANY);
+		pool = start_many(token, MANY);
 		begun = unstick_now();
 		int end = unstick_pool_close(pool, begun, NULL);
 		close = unstick_now() - begun;
 		CHECK(end == -EBUSY || end == 0, "close: %d", end); /* 0: held up meanwhile, and the monitor was faster */
 		fault_note("%d cancels: %.1f ms, a close at once: %.1f ms", MANY, (double)cancels / 1e6, (double)close / 1e6);
-		end_many(pool);
+		end_many(pool, MANY);
 	}
 	/* Under a sanitizer a look at a job takes as long as a cancel. */
 	CHECK(FAULT_TSAN || FAULT_ASAN || close < cancels / 2, "the close took as long");
 	CHECK(unstick_token_error(token) == 0, "the caller's token");
+	unstick_token_unref(token);
+}
+
+static void *cancel_backwards(void *unused)
+{
+	for (unsigned i = FEW; i-- > 0;)
+		CHECK(unstick_job_cancel(jobs[i]) == 0, "cancel");
+	return unused;
+}
+
+/* The monitor is given what the close has not cut, and what its caller cuts at that moment. Each comes out, and is counted once. */
+static void cut_from_both_ends(void)
+{
+	struct unstick_token *token = NULL;
+	CHECK(pipe2(pipe_fds, O_CLOEXEC) == 0 && unstick_token_new(&token, NULL) == 0, "pipe, token");
+	for (int round = 0; round < ROUNDS; round++) {
+		pthread_t thread;
+		struct unstick_pool_counts counts;
+		struct unstick_pool *pool = start_many(token, FEW);
+		CHECK(pthread_create(&thread, NULL, cancel_backwards, NULL) == 0, "pthread_create");
+		int end = unstick_pool_close(pool, unstick_after_ns(round * 20000), NULL);
+		CHECK(end == -EBUSY || end == 0, "close: %d", end);
+		pthread_join(thread, NULL);
+		for (unsigned i = 0; i < FEW; i++)
+			WAIT_UNTIL(state_of(jobs[i]) == UNSTICK_JOB_CANCELLED);
+		CHECK(unstick_pool_stats(pool, &counts) == 0 && counts.cancelled == FEW &&
+		              counts.came_back == counts.abandoned_ever,
+		      "%lu cancelled, %lu of %lu came back", (unsigned long)counts.cancelled, (unsigned long)counts.came_back,
+		      (unsigned long)counts.abandoned_ever);
+		end_many(pool, FEW);
+	}
 	unstick_token_unref(token);
 }
 
@@ -358,6 +389,7 @@ int main(int argc, char **argv)
 	        {4, "a close whose time is over does not cancel a thousand jobs first; they are cut all the same",
 	         no_time_for_many},
 	        {5, "the exit is held by a job that is not named, and that is told", one_more_than_named},
+	        {6, "jobs that are cut by their caller and by a close at the same time: one end each", cut_from_both_ends},
 	};
 	return fault_main(argc, argv, faults, sizeof faults / sizeof faults[0]);
 }
