@@ -42,9 +42,11 @@ bool parse_duration(const char *word, int64_t *ns)
 	char *unit;
 	double value, scale;
 
-	if (!begins_with_digit(word) || word[strspn(word, "0123456789.")] == 'x')
+	if (!begins_with_digit(word))
 		return false;
 	value = strtod(word, &unit);
+	if (unit != word + strspn(word, "0123456789.")) /* an exponent, or hexadecimal */
+		return false;
 	if (!unit_in_seconds(unit, &scale) || !(value * scale <= limit))
 		return false;
 	*ns = llrint(value * scale * 1e9);
