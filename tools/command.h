@@ -16,6 +16,7 @@ int ps_main(int argc, char **argv);
 int wake_main(int argc, char **argv);
 int watch_main(int argc, char **argv);
 int run_main(int argc, char **argv);
+int doctor_main(int argc, char **argv);
 
 /* "unstick ps"; set by main(). */
 extern const char *command_name;
