@@ -5,6 +5,7 @@
  *   eperm    setup, enter and register give EPERM, as the default seccomp filters of containers do
  *   enosys   they give ENOSYS, as other filters, and kernels without io_uring
  *   enter    setup works, and io_uring_enter() gives EPERM: a filter that was half thought through
+ *   kill     who calls io_uring_setup() is killed
  *   memlock  an ordinary user with RLIMIT_MEMLOCK of 64 KiB
  *
  * usage: refused MODE PROGRAM [ARGUMENT]...
@@ -33,6 +34,15 @@ static int refuse(int error, bool setup)
 		failed = failed || seccomp_rule_add(filter, action, SCMP_SYS(io_uring_setup), 0) != 0 ||
 		         seccomp_rule_add(filter, action, SCMP_SYS(io_uring_register), 0) != 0;
 	return failed || seccomp_load(filter) != 0 ? -1 : 0;
+}
+
+static int kill_callers(void)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+	return !filter || seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, SCMP_SYS(io_uring_setup), 0) != 0 ||
+	                       seccomp_load(filter) != 0
+	               ? -1
+	               : 0;
 }
 
 /* May an ordinary user read the program's directory, and with it the library beside it? */
@@ -73,9 +83,11 @@ static int enter_mode(const char *mode)
 		return refuse(ENOSYS, true);
 	if (!strcmp(mode, "enter"))
 		return refuse(EPERM, false);
+	if (!strcmp(mode, "kill"))
+		return kill_callers();
 	if (!strcmp(mode, "memlock"))
 		return become_ordinary();
-	fprintf(stderr, "refused: no mode '%s'; there are none, eperm, enosys, enter, memlock\n", mode);
+	fprintf(stderr, "refused: no mode '%s'; there are none, eperm, enosys, enter, kill, memlock\n", mode);
 	_exit(2);
 }
 
