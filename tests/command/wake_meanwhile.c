@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * What may happen to a thread while `unstick wake` is at it, at each step of the command from the moment that it seizes the thread: its
- * process is killed; what it waits for comes; it is stopped; another thread replaces the program. The command ends each time, the
+ * process is killed; what it waits for comes; it is stopped; a signal comes for it; another thread replaces the program. The command ends each time, the
  * thread is traced by nobody afterwards, and it, or the new program, is in the state that it would be in without the command, or freed.
  */
 #include "target.h"
@@ -76,11 +76,12 @@ static bool goes_on(struct target *target)
 	return target_end(target) && stopped && still && (result == 0 || result == -ECANCELED);
 }
 
-/* ---- another thread replaces the program */
+/* ---- what the targets of this program's own share with it */
 
 static struct shared {
 	_Atomic pid_t tid;
 	_Atomic bool go;
+	_Atomic int signals;
 } * shared;
 
 static int never[2];
@@ -94,6 +95,8 @@ static void *read_never(void *arg)
 		;
 	return arg;
 }
+
+/* ---- another thread replaces the program */
 
 static void *replace_program(void *arg)
 {
@@ -149,10 +152,49 @@ static bool is_replaced(struct target *target)
 	return well;
 }
 
+/* ---- a signal comes for it */
+
+static void count_signal(int signo)
+{
+	(void)signo;
+	atomic_fetch_add(&shared->signals, 1);
+}
+
+static bool start_counting(struct target *target)
+{
+	atomic_store(&shared->tid, 0);
+	atomic_store(&shared->signals, 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct sigaction action = {.sa_handler = count_signal, .sa_flags = SA_RESTART};
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		sigaction(SIGUSR1, &action, NULL);
+		read_never(NULL);
+		_exit(127);
+	}
+	*target = (struct target){.pid = pid, .tid = pid, .in = -1, .out = -1};
+	return COMES_TRUE(shared->tid && thread_in_call(pid, pid, SYS_read));
+}
+
+static void signal_it(const struct target *target)
+{
+	kill(target->pid, SIGUSR1);
+}
+
+static bool has_counted_one(struct target *target)
+{
+	bool well = COMES_TRUE(shared->signals > 0) && COMES_TRUE(thread_in_call(target->pid, target->pid, SYS_read)) &&
+	            shared->signals == 1 && thread_tracer(target->pid, target->pid) == 0;
+	kill(target->pid, SIGKILL);
+	waitpid(target->pid, NULL, 0);
+	return well;
+}
+
 static const struct event events[] = {
         {"its process is killed", start_read, kill_it, is_dead},
         {"what it waits for comes", start_read, give_it, has_ended_well},
         {"its process is stopped", start_read, stop_it, goes_on},
+        {"a signal comes for it", start_counting, signal_it, has_counted_one},
         {"the main thread replaces the program", start_replaced_by_main, replace_it, is_replaced},
         {"another thread replaces the program and the thread", start_main_replaced, replace_it, is_replaced},
 };
