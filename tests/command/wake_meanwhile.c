@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -26,6 +27,7 @@ struct event {
 	bool (*start)(struct target *target);
 	void (*happen)(const struct target *target);
 	bool (*is_well)(struct target *target); /* after the command; also ends the target */
+	unsigned steps;                         /* only so many; 0: all */
 };
 
 /* ---- it is killed */
@@ -190,13 +192,56 @@ static bool has_counted_one(struct target *target)
 	return well;
 }
 
+/* ---- it goes on into a wait that must not be stopped */
+
+static int once[2];
+
+static bool start_looping(struct target *target)
+{
+	atomic_store(&shared->signals, 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct epoll_event event;
+		char byte;
+		int loop = epoll_create1(EPOLL_CLOEXEC);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (read(once[0], &byte, 1) != 1)
+			_exit(1);
+		while (epoll_wait(loop, &event, 1, -1) < 0)
+			atomic_fetch_add(&shared->signals, 1);
+		_exit(1);
+	}
+	*target = (struct target){.pid = pid, .tid = pid, .in = -1, .out = -1};
+	return COMES_TRUE(thread_in_call(pid, pid, SYS_read) && thread_state(pid, pid) == 'S');
+}
+
+static bool is_looping(const struct target *target)
+{
+	return thread_in_call(target->pid, target->pid, SYS_epoll_wait) && thread_state(target->pid, target->pid) == 'S';
+}
+
+static void let_it_loop(const struct target *target)
+{
+	if (write(once[1], "x", 1) != 1 || !COMES_TRUE(is_looping(target)))
+		printf("# it does not loop\n");
+}
+
+static bool has_not_been_stopped(struct target *target)
+{
+	bool well = COMES_TRUE(is_looping(target)) && shared->signals == 0;
+	kill(target->pid, SIGKILL);
+	waitpid(target->pid, NULL, 0);
+	return well;
+}
+
 static const struct event events[] = {
-        {"its process is killed", start_read, kill_it, is_dead},
-        {"what it waits for comes", start_read, give_it, has_ended_well},
-        {"its process is stopped", start_read, stop_it, goes_on},
-        {"a signal comes for it", start_counting, signal_it, has_counted_one},
-        {"the main thread replaces the program", start_replaced_by_main, replace_it, is_replaced},
-        {"another thread replaces the program and the thread", start_main_replaced, replace_it, is_replaced},
+        {"its process is killed", start_read, kill_it, is_dead, 0},
+        {"what it waits for comes", start_read, give_it, has_ended_well, 0},
+        {"its process is stopped", start_read, stop_it, goes_on, 0},
+        {"a signal comes for it", start_counting, signal_it, has_counted_one, 0},
+        {"the main thread replaces the program", start_replaced_by_main, replace_it, is_replaced, 0},
+        {"another thread replaces the program and the thread", start_main_replaced, replace_it, is_replaced, 0},
+        {"it goes on into an event loop, before the second look", start_looping, let_it_loop, has_not_been_stopped, 2},
 };
 
 /* ---- each, at each step */
@@ -224,7 +269,7 @@ static void check(const struct event *event)
 	unsigned statuses[3] = {0}, n;
 	bool well = true, happened = true;
 
-	for (n = 1; well && happened; n++) {
+	for (n = 1; well && happened && (event->steps == 0 || n <= event->steps); n++) {
 		struct target target;
 		struct run run = {.event = event, .target = &target, .last = n};
 		if (!event->start(&target)) {
@@ -241,7 +286,7 @@ static void check(const struct event *event)
 			printf("# at step %u: status %d\n", n, status);
 	}
 	printf("# %u steps: %u done, %u not\n", n, statuses[0], statuses[1]);
-	point(well && n > 10, event->name, "at step %u", n - 1);
+	point(well && n > (event->steps ? event->steps : 10), event->name, "at step %u", n - 1);
 }
 
 int main(int argc, char **argv)
@@ -250,7 +295,7 @@ int main(int argc, char **argv)
 		pause();
 	self = argv[0];
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (shared == MAP_FAILED || pipe(never))
+	if (shared == MAP_FAILED || pipe(never) || pipe(once))
 		return 1;
 	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
 		check(&events[i]);
