@@ -206,19 +206,26 @@ int trace_look(pid_t pid, pid_t tid, unsigned parts, struct unstick_report *repo
 	return r;
 }
 
+static bool is_same_wait(const struct unstick_report *a, const struct unstick_report *b)
+{
+	return a->nr == b->nr && a->sp == b->sp && a->pc == b->pc && memcmp(a->args, b->args, sizeof(a->args)) == 0;
+}
+
 static bool is_still_there(struct attempt *attempt)
 {
 	const struct unstick_report *seen = attempt->seen;
 	struct unstick_report again;
 
-	if (trace_look(seen->pid, seen->tid, 0, &again) < 0 || again.expect == UNSTICK_GONE) {
+	if (trace_look(seen->pid, seen->tid, 0, &again) < 0 || again.expect == UNSTICK_GONE)
 		conclude(attempt, UNSTICK_GONE, "the thread has ended");
-		return false;
-	}
-	if (again.nr == seen->nr && again.sp == seen->sp && again.pc == seen->pc && again.expect == seen->expect &&
-	    memcmp(again.args, seen->args, sizeof(again.args)) == 0)
+	else if (again.expect == UNSTICK_NOT_BLOCKED)
+		conclude(attempt, UNSTICK_NOT_BLOCKED, "it runs: it has left the call, or works in it");
+	else if (!is_same_wait(&again, seen))
+		conclude(attempt, UNSTICK_FINISHED_FIRST, "the call ended by itself");
+	else if (again.expect != seen->expect)
+		conclude(attempt, again.expect, again.why);
+	else
 		return true;
-	conclude(attempt, UNSTICK_FINISHED_FIRST, "the call ended by itself");
 	return false;
 }
 
