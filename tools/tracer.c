@@ -32,6 +32,7 @@
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -40,7 +41,11 @@
 #include "inspect/task.h"
 #include "wake/report.h"
 
-enum { PATIENCE_MS = 1000, LAST_ERRNO = 4095 };
+enum {
+	PATIENCE_MS = 1000,
+	LAST_ERRNO = 4095,
+	USER_CS = 0x33, /* of 64-bit code: __USER_CS in arch/x86/include/asm/segment.h */
+};
 
 /* Kernel-internal results of an interrupted call, seen by tracers only: include/linux/errno.h. */
 enum {
@@ -53,6 +58,7 @@ enum {
 struct attempt {
 	const struct unstick_report *seen;
 	int error;
+	bool by_syscall; /* the instruction that made the call is known to be a 64-bit program's */
 	struct trace *trace;
 };
 
@@ -128,12 +134,27 @@ static bool is_interrupted(long result)
 	       result == -ERESTART_RESTARTBLOCK || result == -EINTR;
 }
 
-/* A call by int $0x80, or one of a 32-bit program that was executed meanwhile, has other numbers. */
-static bool is_native(pid_t tid)
+/* A call by int $0x80, or one of a 32-bit program that was executed meanwhile, has other numbers. The instruction was read before the stop:
+ * each question to a stopped thread makes the pause longer by a tenth or two of what it takes at least. */
+static bool is_native(const struct attempt *attempt, const struct user_regs_struct *regs)
 {
 	struct __ptrace_syscall_info info = {0};
 
-	return ptrace(PTRACE_GET_SYSCALL_INFO, tid, sizeof(info), &info) > 0 && info.arch == AUDIT_ARCH_X86_64;
+	if (regs->cs != USER_CS)
+		return false;
+	if (attempt->by_syscall)
+		return true;
+	return ptrace(PTRACE_GET_SYSCALL_INFO, attempt->seen->tid, sizeof(info), &info) > 0 && info.arch == AUDIT_ARCH_X86_64;
+}
+
+/* Whether the instruction that made the call is `syscall`; false too if its memory cannot be read from outside. */
+static bool is_by_syscall(const struct unstick_report *seen)
+{
+	unsigned char code[2] = {0};
+	const struct iovec here = {.iov_base = code, .iov_len = sizeof(code)};
+	const struct iovec there = {.iov_base = (void *)(uintptr_t)(seen->pc - sizeof(code)), .iov_len = sizeof(code)};
+
+	return process_vm_readv(seen->pid, &here, 1, &there, 1, 0) == sizeof(code) && code[0] == 0x0f && code[1] == 0x05;
 }
 
 /* It had come to a result before it was stopped, or, as a long write that has moved something, because of it. */
@@ -156,7 +177,7 @@ static void end_call(struct attempt *attempt)
 
 	if (ptrace(PTRACE_GETREGS, tid, NULL, &regs) < 0)
 		conclude(attempt, UNSTICK_GONE, "the thread was killed meanwhile");
-	else if (!is_native(tid))
+	else if (!is_native(attempt, &regs))
 		conclude(attempt, UNSTICK_NOT_INSPECTABLE, "in a 32-bit system call: those are not known here");
 	else if (!is_same_call(&regs, attempt->seen))
 		conclude(attempt, UNSTICK_FINISHED_FIRST, "the call ended by itself");
@@ -265,8 +286,10 @@ static void *attempt_main(void *arg)
 	r = seize(attempt->seen->tid);
 	if (r < 0)
 		explain_seize(attempt, r);
-	else if (is_still_there(attempt))
+	else if (is_still_there(attempt)) {
+		attempt->by_syscall = is_by_syscall(attempt->seen);
 		stop_and_end_call(attempt);
+	}
 	r = unstick_scope_end(&scope); /* that it has expired has been told */
 	return NULL;
 }
