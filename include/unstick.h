@@ -669,8 +669,7 @@ struct unstick_exit {
 UNSTICK_MUST_USE int unstick_job_exit(const struct unstick_job *job, struct unstick_exit *ret);
 
 /* Takes no more jobs, cancels all, waits until all have ended. What there is no time to cancel before `until` the background thread
- * cancels; only those on the pool's own token are cut at once, which takes 15 us for each that is stuck in a call.
- * 0; -EBUSY at `until`: the rest is abandoned, *left (may be NULL) and the log name it. It may be called again. -EDEADLK in a job of the pool.
+ * cancels. 0; -EBUSY at `until`: the rest is abandoned, *left (may be NULL) and the log name it. It may be called again. -EDEADLK in a job of the pool.
  * -ECANCELED or -ETIMEDOUT when a scope of the calling thread cuts the wait short: nothing is abandoned then. -EOWNERDEAD. */
 UNSTICK_MUST_USE int unstick_pool_close(struct unstick_pool *pool, unstick_time until, struct unstick_left *left);
 /* Closes it if that was not done, without waiting; abandoned jobs keep what they need for ever. Nobody else may be using the pool;

@@ -24,6 +24,7 @@
 enum { DEFAULT_THREADS = 64, DEFAULT_QUEUE = 1024, DEFAULT_ABANDONED = 256, MOST_THREADS = 65536 };
 enum { ENDED_BLINDLY = 32 }; /* of the queue, before a close looks at the time */
 static const int64_t DEFAULT_GRACE = TIME_NS_PER_S;
+static const int64_t FIRE_NS = 100000; /* of a fire, for each thread that is blocked: 15 us alone, more where they crowd */
 
 bool pool_is_parents(const struct unstick_pool *pool)
 {
@@ -110,11 +111,18 @@ int unstick_pool_new(struct unstick_pool **ret, const struct unstick_pool_option
 
 /* ---- close */
 
-/* Under the lock: those that the pool's token does not cut, with a reference each, for who closes first. */
-static struct unstick_job *list_own_parents(const struct job_list *list, struct unstick_job *next)
+/* One fire of the pool's token cuts all that were given no other, and cannot be interrupted: a signal each, to threads that then
+ * want the processor. One by one each costs a look at all threads as well, but the time can be looked at in between. Under the lock. */
+static bool may_fire_at_once(const struct unstick_pool *pool, unstick_time until)
+{
+	return time_add(unstick_now(), pool->running.count * FIRE_NS) <= until;
+}
+
+/* Under the lock: all, or those that the pool's token does not cut, with a reference each, for who closes first. */
+static struct unstick_job *list_to_cut(const struct job_list *list, bool own_parents_only, struct unstick_job *next)
 {
 	for (struct unstick_job *job = list->first; job; job = job->next) {
-		if (!job->has_own_parent)
+		if (own_parents_only && !job->has_own_parent)
 			continue;
 		job->next_to_cut = next;
 		next = unstick_job_ref(job);
@@ -122,7 +130,7 @@ static struct unstick_job *list_own_parents(const struct job_list *list, struct 
 	return next;
 }
 
-/* Each may cost a look at every thread, and a signal. What there is no time for, the monitor cuts. */
+/* What there is no time for, the monitor cuts. */
 static void cut_all(struct unstick_job *job, unstick_time until)
 {
 	while (job) {
@@ -138,7 +146,7 @@ static void cut_all(struct unstick_job *job, unstick_time until)
 	}
 }
 
-/* What there is no time for, the monitor ends: its token has fired, or will. */
+/* What there is no time for, the monitor ends: its token will be fired. */
 static void end_queued(struct unstick_pool *pool, unstick_time until)
 {
 	struct unstick_job *job;
@@ -152,15 +160,17 @@ static void end_queued(struct unstick_pool *pool, unstick_time until)
 
 static void stop(struct unstick_pool *pool, unstick_time until)
 {
-	struct unstick_job *own = NULL;
+	struct unstick_job *to_cut = NULL;
 	lock_take(&pool->lock);
+	const bool at_once = may_fire_at_once(pool, until);
 	if (!pool->closing)
-		own = list_own_parents(&pool->running, list_own_parents(&pool->queue, NULL));
+		to_cut = list_to_cut(&pool->running, at_once, list_to_cut(&pool->queue, at_once, NULL));
 	pool->closing = true;
 	lock_drop(&pool->lock);
-	unstick_token_cancel(pool->token);
+	if (at_once)
+		unstick_token_cancel(pool->token);
 	end_queued(pool, until);
-	cut_all(own, until);
+	cut_all(to_cut, until);
 	crew_ring_all(pool);
 }
 
