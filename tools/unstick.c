@@ -19,7 +19,6 @@ static const struct subcommand subcommands[] = {
         {"ps", "unstick ps", ps_main, "list blocked threads: in what, since when, whether they can be freed"},
         {"wake", "unstick wake", wake_main, "make a thread's blocked call return an error"},
         {"watch", "unstick watch", watch_main, "log threads that are blocked for too long, and free them"},
-        {"doctor", "unstick doctor", doctor_main, "tell what unstick can do on this machine, and what it lacks"},
         {"run", "unstick run", run_main, "run a command; at its deadline end its blocked calls, then signal it"},
         {"doctor", "unstick doctor", doctor_main, "tell what unstick can do on this machine, and what it lacks"},
 };
