@@ -17,8 +17,10 @@
 #include "base/raw.h"
 #include "helper/helper.h"
 #include "limit/time.h"
+#include "wake/sleep.h"
 
 static const unstick_time HELD_UP = 100 * (unstick_time)TIME_NS_PER_MS;
+static const int64_t LOOK_AGAIN_MS = 5; /* for late replies, while no channel is free */
 
 /* ---- messages */
 
@@ -194,6 +196,15 @@ struct channel *channel_take(struct helper *helper)
 	return channel;
 }
 
+int channel_await(struct helper *helper)
+{
+	uint32_t seen = atomic_load(&helper->freed);
+	helper_drop_lock();
+	int error = sleep_on(&helper->freed, seen, unstick_after_ms(LOOK_AGAIN_MS));
+	helper_take_lock();
+	return error;
+}
+
 bool channels_are_held_up(const struct helper *helper)
 {
 	unstick_time latest = 0;
@@ -246,4 +257,22 @@ struct answer channel_ask(struct helper *helper, struct channel *channel, struct
 		return answer;
 	}
 	return error ? (struct answer){.result = error} : await_reply(helper, channel);
+}
+
+/* An open's handle is good from when the channel is finished on, under the same lock. */
+long channel_end(struct helper *helper, struct channel *channel, const struct answer *answer)
+{
+	struct handle *made = channel->made;
+	long result = answer->result;
+	bool opens = channel->asked.opcode == HELPER_OPEN && result >= 0;
+	helper_take_lock();
+	if (answer->cut)
+		channel_leave(helper, channel);
+	else
+		channel_finish(helper, channel, result, false);
+	if (opens)
+		result = handle_number(made);
+	helper_put(helper);
+	helper_drop_lock();
+	return result;
 }

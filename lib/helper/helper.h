@@ -98,6 +98,8 @@ struct channel *channel_take(struct helper *helper);
 void channel_finish(struct helper *helper, struct channel *channel, long result, bool late);
 /* Its caller goes without a reply. */
 void channel_leave(struct helper *helper, struct channel *channel);
+/* Sleeps until one may be free, for a moment. The lock is dropped meanwhile. 0, or what cut the sleep short. */
+int channel_await(struct helper *helper);
 /* Closes a handle whose last use has ended, as soon as there is a channel. */
 void channel_close_due(struct helper *helper, struct handle *handle);
 /* Nothing has been free, and nothing has been answered, for so long that it will not do to wait. */
@@ -116,6 +118,35 @@ struct answer {
 };
 /* Without the lock: the message goes out, its reply is waited for. Then the channel is to be finished, or, cut, left. */
 struct answer channel_ask(struct helper *helper, struct channel *channel, struct helper_message *message, const int *passed);
+/* So it is; the reference to the helper goes. The result; an open's: the number of its handle. */
+long channel_end(struct helper *helper, struct channel *channel, const struct answer *answer);
+
+/* ---- close.c; without the lock */
+
+long handle_close(int number);
+
+/* ---- life.c; under the lock */
+
+/* False: too many live, or wait in the kernel. */
+bool helper_may_be_more(void);
+/* STARTING, with a reference. NULL: no memory. */
+struct helper *helper_new(struct helper_set *set);
+/* Has the set others than its current one? */
+bool helper_any_replaced(const struct helper_set *set);
+void helper_hold(struct helper *helper);
+/* The last one lets it go, if it was replaced or lost. */
+void helper_put(struct helper *helper);
+/* Nobody has a reference. */
+void helper_let_go(struct helper *helper);
+/* No more opens for it. */
+void helper_replace(struct helper *helper);
+/* It has ended, or is ended now. The caller has a reference to it, or sees to it that somebody has. */
+void helper_lose(struct helper *helper, enum helper_news why);
+/* One whose moment for a look has come, or NULL; the earliest of those moments. */
+struct helper *helper_due(unstick_time now);
+unstick_time helper_next_look(void);
+/* In a forked child: they are the parent's. */
+void helper_disown_all(void);
 
 /* ---- set.c; under the lock */
 
@@ -126,15 +157,5 @@ void set_drop(struct helper_set *set);
  * unless the calling thread may not because its rights are others: then the one that is held up, or -EAGAIN. Other errors are of
  * the start; -ECANCELED, -ETIMEDOUT: cut short. */
 int set_helper(struct helper_set *set, bool may_start, struct helper **ret);
-/* One whose moment for a look has come, or NULL; the earliest of those moments. */
-struct helper *helper_due(unstick_time now);
-unstick_time helper_next_look(void);
-/* No more opens for it. */
-void helper_replace(struct helper *helper);
-/* It has ended, or is ended now. */
-void helper_lose(struct helper *helper, enum helper_news why);
-void helper_hold(struct helper *helper);
-/* The last one lets it go, if it was replaced or lost. */
-void helper_put(struct helper *helper);
 
 #endif
