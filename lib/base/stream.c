@@ -13,6 +13,7 @@ int stream_open(struct stream *stream, const char *path)
 	if (fd < 0)
 		return (int)fd;
 	stream->fd = (int)fd;
+	stream->error = 0;
 	stream->at = 0;
 	stream->end = 0;
 	return 0;
@@ -28,8 +29,10 @@ int stream_byte(struct stream *stream)
 {
 	if (stream->at == stream->end) {
 		long n = RAW_3(SYS_read, stream->fd, stream->buf, sizeof(stream->buf));
-		if (n <= 0)
+		if (n <= 0) {
+			stream->error = (int)n;
 			return -1;
+		}
 		stream->at = 0;
 		stream->end = (unsigned)n;
 	}

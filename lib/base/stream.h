@@ -13,6 +13,7 @@
 
 struct stream {
 	int fd;
+	int error; /* of the read that ended it; 0: it was the end of the file, or has not come yet */
 	unsigned at, end;
 	char buf[512];
 };

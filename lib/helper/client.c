@@ -21,10 +21,11 @@ bool helper_is_handle(int fd)
 
 /* ---- begin */
 
+/* Another moment may have the fd or the memory that this one has not. */
 static int refuse_unknown(int error)
 {
 	log_line("unstick: helper: refused: this thread's rights cannot be read from /proc: %s", strerrordesc_np(-error));
-	return -EPERM;
+	return identity_may_be_read_later(error) ? error : -EPERM;
 }
 
 /* What its handles say: 1: their helper is to make it; 0: it names none; or the error that it comes to. */

@@ -40,8 +40,8 @@ struct helper_call {
 
 bool helper_is_handle(int fd);
 /* 0, also if the call will come to an error. -EPERM: no helper can have the calling thread's rights; -ENOENT and the like: none
- * could be started; -EAGAIN: too many are stuck; -ENOMEM; -ECANCELED, -ETIMEDOUT: a scope cut the start short. All but the last
- * three with a line to the log. Starting one takes a few milliseconds. */
+ * could be started; -EMFILE, -ENFILE: fds are short, for that or to read the rights; -EAGAIN: too many are stuck; -ENOMEM; -ECANCELED,
+ * -ETIMEDOUT: a scope cut the start short. All but the last three with a line to the log. Starting one takes a few milliseconds. */
 int helper_call_begin(struct helper_call *call);
 /* An open's: a handle. */
 long helper_call_make(struct helper_call *call);

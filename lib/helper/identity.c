@@ -80,6 +80,8 @@ static int read_status(const char *path, struct identity *ret)
 		too_long |= strlen(line) == sizeof line - 1;
 	}
 	stream_close(&stream);
+	if (stream.error)
+		return stream.error;
 	return too_long ? -EOVERFLOW : seen == SEEN_ALL ? 0 : -ENODATA;
 }
 
@@ -133,6 +135,11 @@ int identity_of_process(pid_t pid, struct identity *ret)
 	read_label(path, ret);
 	snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
 	return read_status(path, ret);
+}
+
+bool identity_may_be_read_later(int error)
+{
+	return error == -EMFILE || error == -ENFILE || error == -ENOMEM;
 }
 
 static bool same_tree(const struct identity *a, const struct identity *b)

@@ -23,10 +23,12 @@ struct identity {
 	char mounts[IDENTITY_NAME], users[IDENTITY_NAME]; /* its namespaces */
 };
 
-/* The calling thread's. 0; -ENOENT and the like without /proc; -EOVERFLOW: too many groups to compare. */
+/* The calling thread's. 0; -ENOENT and the like without /proc; -EOVERFLOW: too many groups to compare; -EMFILE and the like. */
 int identity_of_thread(struct identity *ret);
 /* Another process's, without the tree. */
 int identity_of_process(pid_t pid, struct identity *ret);
+/* Does such an error say that fds or memory are short, and nothing of the rights? */
+bool identity_may_be_read_later(int error);
 
 /* The same rights to what is open; and, with `also_umask`, to what is made. The tree counts. */
 bool identity_equal(const struct identity *a, const struct identity *b, bool also_umask);

@@ -193,6 +193,10 @@ static int compare_rights(const struct helper *helper, const struct identity *th
 {
 	struct identity process;
 	int error = identity_of_process(helper->pid, &process);
+	if (identity_may_be_read_later(error)) {
+		log_line("unstick: helper %d: its rights cannot be read from /proc: %s", (int)helper->pid, strerrordesc_np(-error));
+		return error;
+	}
 	const char *difference = error ? "what /proc does not tell" : identity_difference(thread, &process);
 	if (!difference)
 		return 0;

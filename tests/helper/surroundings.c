@@ -209,46 +209,87 @@ static void another_program(void)
 	CHECK(log_find("did not get ready"), "no line");
 }
 
+static rlim_t all_fds(void)
+{
+	struct rlimit limit;
+	CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0, "getrlimit");
+	return limit.rlim_cur;
+}
+
+static void limit_fds(rlim_t most)
+{
+	struct rlimit limit;
+	CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0, "getrlimit");
+	limit.rlim_cur = most;
+	CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0, "setrlimit to %lu", (unsigned long)most);
+}
+
 static void no_fds(void)
 {
-	struct rlimit limit, low;
+	rlim_t all = all_fds();
 	log_keep();
 	CHECK(run(&UNSTICK_NOP()) == 0, "a NOP");
 	settle();
 	unsigned fds = fds_count(0);
-	CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0, "getrlimit");
-	low = limit;
-	low.rlim_cur = fds + 12;
-	CHECK(setrlimit(RLIMIT_NOFILE, &low) == 0, "setrlimit");
+	limit_fds(fds + 12);
 	CHECK(refused(open_null()) == -EMFILE, "not -EMFILE");
 	CHECK(log_find("sockets and memory could not be made"), "no line");
-	CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0, "setrlimit");
+	limit_fds(all);
 	CHECK(fds_count(0) == fds, "%u fds, %u before", fds_count(0), fds);
 	use(handle_of_null());
+}
+
+/* The number that the next fd would have. */
+static rlim_t next_fd(void)
+{
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	CHECK(fd >= 0 && close(fd) == 0, "open");
+	return (rlim_t)fd;
+}
+
+/* Each number of fds from none up, until there are enough: rights that could not be read are not taken for others. */
+static void short_of_fds(void)
+{
+	struct unstick_request request = open_null();
+	struct unstick_op *op = NULL;
+	int error = -EMFILE;
+	rlim_t all = all_fds();
+	log_keep();
+	CHECK(run(&UNSTICK_NOP()) == 0, "a NOP");
+	settle();
+	for (rlim_t most = next_fd(); error; most++) {
+		limit_fds(most);
+		error = unstick_engine_submit(engine(), &request, &op);
+		limit_fds(all);
+		CHECK(error == 0 || error == -EMFILE, "with %lu fds: %d: %s", (unsigned long)most, error, log_find("helper"));
+	}
+	long handle = end_of(op);
+	CHECK(handle >= UNSTICK_HANDLE_BASE, "open: %ld", handle);
+	CHECK(log_find("rights cannot be read from /proc: Too many open files"), "no line");
+	use((int)handle);
 }
 
 /* The second one was taken when there was a helper, waits for the thread that the first one has, and is to start another helper. */
 static void no_fds_for_the_next(void)
 {
 	const struct unstick_engine_options options = {.size = sizeof options, .blocking = 1};
-	struct rlimit limit, low;
+	rlim_t all = all_fds();
 	struct statx status;
 	char path[96];
 	log_keep();
 	engine_with(&options);
 	temporary_path(path, sizeof path, "fifo");
-	CHECK(mkfifo(path, 0600) == 0 && getrlimit(RLIMIT_NOFILE, &limit) == 0, "set-up");
+	CHECK(mkfifo(path, 0600) == 0, "mkfifo");
 	struct unstick_request first = isolated(UNSTICK_OPENAT(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));
 	struct unstick_request second = isolated(UNSTICK_STATX(AT_FDCWD, "/", 0, STATX_BASIC_STATS, &status));
 	struct unstick_op *hangs = begin(&first);
 	settle();
 	struct unstick_op *waits = begin(&second);
-	low = limit;
-	low.rlim_cur = fds_count(0) + 12;
-	CHECK(setrlimit(RLIMIT_NOFILE, &low) == 0 && kill(helper_pid(), SIGKILL) == 0, "set-up");
+	limit_fds(fds_count(0) + 12);
+	CHECK(kill(helper_pid(), SIGKILL) == 0, "kill");
 	long result = end_of(hangs), next = end_of(waits);
 	CHECK(result == -ECONNRESET && next == -EMFILE, "%ld, %ld", result, next);
-	CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0, "setrlimit");
+	limit_fds(all);
 	use(handle_of_null());
 }
 
@@ -287,7 +328,8 @@ int main(int argc, char **argv)
 	        {9, "a program that is no helper: -EPROTO", another_program},
 	        {10, "no fds left: -EMFILE, none leaks, later it works", no_fds},
 	        {11, "no fds left for one in the place of one that has ended: -EMFILE", no_fds_for_the_next},
-	        {12, "a file whose open came to something late is closed", late_open},
+	        {12, "however few fds there are: -EMFILE, until there are enough", short_of_fds},
+	        {13, "a file whose open came to something late is closed", late_open},
 	};
 	return fault_main(argc, argv, faults, sizeof faults / sizeof faults[0]);
 }
