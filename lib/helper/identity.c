@@ -85,12 +85,15 @@ static int read_status(const char *path, struct identity *ret)
 	return too_long ? -EOVERFLOW : seen == SEEN_ALL ? 0 : -ENODATA;
 }
 
-/* Not there, or nothing in it: there is no such security module. */
-static void read_label(const char *path, struct identity *ret)
+/* Not there, or -EINVAL: there is no security module that has any. */
+static int read_label(const char *path, struct identity *ret)
 {
 	ssize_t n = file_read(path, ret->label, sizeof ret->label);
 	if (n < 0)
 		ret->label[0] = '\0';
+	if (n < 0 && n != -ENOENT && n != -EINVAL)
+		return (int)n;
+	return n == sizeof ret->label - 1 ? -EOVERFLOW : 0;
 }
 
 static int read_namespace(const char *path, char ret[IDENTITY_NAME])
@@ -117,7 +120,8 @@ int identity_of_thread(struct identity *ret)
 {
 	memset(ret, 0, sizeof *ret);
 	int error = read_status("/proc/thread-self/status", ret);
-	read_label("/proc/thread-self/attr/current", ret);
+	if (!error)
+		error = read_label("/proc/thread-self/attr/current", ret);
 	if (!error)
 		error = read_root(ret);
 	if (!error)
@@ -131,10 +135,10 @@ int identity_of_process(pid_t pid, struct identity *ret)
 {
 	char path[48];
 	memset(ret, 0, sizeof *ret);
-	snprintf(path, sizeof path, "/proc/%d/attr/current", (int)pid);
-	read_label(path, ret);
 	snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
-	return read_status(path, ret);
+	int error = read_status(path, ret);
+	snprintf(path, sizeof path, "/proc/%d/attr/current", (int)pid);
+	return error ? error : read_label(path, ret);
 }
 
 bool identity_may_be_read_later(int error)

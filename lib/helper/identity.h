@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { IDENTITY_GROUPS = 2048, IDENTITY_LABEL = 256, IDENTITY_NAME = 32 };
+enum { IDENTITY_GROUPS = 2048, IDENTITY_LABEL = 512, IDENTITY_NAME = 32 };
 
 struct identity {
 	uint64_t euid, fsuid, egid, fsgid;
@@ -23,7 +23,7 @@ struct identity {
 	char mounts[IDENTITY_NAME], users[IDENTITY_NAME]; /* its namespaces */
 };
 
-/* The calling thread's. 0; -ENOENT and the like without /proc; -EOVERFLOW: too many groups to compare; -EMFILE and the like. */
+/* The calling thread's. 0; -ENOENT and the like without /proc; -EOVERFLOW: too many groups, or too long a label, to compare; -EMFILE and the like. */
 int identity_of_thread(struct identity *ret);
 /* Another process's, without the tree. */
 int identity_of_process(pid_t pid, struct identity *ret);
