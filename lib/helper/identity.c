@@ -43,7 +43,15 @@ static uint64_t read_octal(const char *at)
 	return value;
 }
 
-/* One line of status: the bit of what it told. */
+/* False: the line is another one. */
+static bool read_number(const char *line, const char *prefix, uint64_t *ret)
+{
+	const char *at = text_after(line, prefix);
+	at = at ? text_skip_blanks(at) : NULL;
+	return at && text_read_unsigned(&at, ret);
+}
+
+/* One line of status: the bit of what it told, of what must be there. */
 static unsigned read_line(const char *line, struct identity *ret)
 {
 	const char *at;
@@ -63,6 +71,8 @@ static unsigned read_line(const char *line, struct identity *ret)
 		at = text_skip_blanks(at);
 		return text_read_hex(&at, &ret->capabilities) ? SEEN_CAPABILITIES : 0;
 	}
+	if (!read_number(line, "NoNewPrivs:", &ret->no_new_privs) && !read_number(line, "Seccomp:", &ret->seccomp))
+		(void)read_number(line, "Seccomp_filters:", &ret->filters);
 	return 0;
 }
 
@@ -164,12 +174,20 @@ const char *identity_difference(const struct identity *thread, const struct iden
 		return "the effective capabilities, which a new program is given by other rules";
 	if (!text_equal(thread->label, process->label))
 		return "the security label";
+	if (process->no_new_privs < thread->no_new_privs || process->seccomp < thread->seccomp ||
+	    process->filters < thread->filters)
+		return "the seccomp filters, or no_new_privs";
 	return thread->umask != process->umask ? "the umask" : NULL;
+}
+
+static bool same_confinement(const struct identity *a, const struct identity *b)
+{
+	return a->no_new_privs == b->no_new_privs && a->seccomp == b->seccomp && a->filters == b->filters;
 }
 
 bool identity_equal(const struct identity *a, const struct identity *b, bool also_umask)
 {
 	return a->fsuid == b->fsuid && a->fsgid == b->fsgid && a->capabilities == b->capabilities &&
-	       text_equal(a->groups, b->groups) && text_equal(a->label, b->label) && same_tree(a, b) &&
+	       text_equal(a->groups, b->groups) && text_equal(a->label, b->label) && same_confinement(a, b) && same_tree(a, b) &&
 	       (!also_umask || a->umask == b->umask);
 }

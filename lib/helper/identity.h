@@ -16,6 +16,8 @@ struct identity {
 	uint64_t euid, fsuid, egid, fsgid;
 	uint64_t capabilities; /* the effective ones */
 	uint64_t umask;
+	uint64_t no_new_privs, seccomp,
+	        filters;              /* as the thread has been confined; 0 where the kernel does not tell (5.9 tells all) */
 	char groups[IDENTITY_GROUPS]; /* as /proc has them */
 	char label[IDENTITY_LABEL];   /* of a security module; "" without one */
 	/* Of a thread of this process only: which tree its paths begin in. */
@@ -32,7 +34,7 @@ bool identity_may_be_read_later(int error);
 
 /* The same rights to what is open; and, with `also_umask`, to what is made. The tree counts. */
 bool identity_equal(const struct identity *a, const struct identity *b, bool also_umask);
-/* The same but for the tree, which a program is started in. NULL, or what differs. */
+/* The same but for the tree, which a program is started in; the process may be confined further. NULL, or what differs. */
 const char *identity_difference(const struct identity *thread, const struct identity *process);
 
 #endif

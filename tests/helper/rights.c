@@ -5,6 +5,8 @@
  */
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -198,6 +200,72 @@ static void ordinary_user(void)
 	CHECK(result == -EACCES || result == -ENOENT, "/etc/shadow: %ld", result);
 }
 
+/* ---- threads that have confined themselves */
+
+static int roots_handle;
+
+/* Neither root's helper nor a handle of root's serves this thread; its own helper has as many filters as it has, and its own. */
+static void expect_own_helper(unsigned filters)
+{
+	char line[64], status[4096], byte;
+	pid_t roots = helper_pid();
+	long handle = result_of(open_secret());
+	CHECK(handle >= UNSTICK_HANDLE_BASE, "came to %ld: %s", handle, log_find("helper"));
+	pid_t pid = helper_pid();
+	CHECK(pid != roots, "it was served by root's helper");
+	snprintf(line, sizeof line, "\nSeccomp_filters:\t%u\n", filters + 1);
+	CHECK(proc_read(pid, pid, "status", status, sizeof status), "status");
+	CHECK(!strstr(status, "Seccomp_filters:") || strstr(status, line), "its helper has other filters: %s", status);
+	long result = result_of(UNSTICK_PREAD(roots_handle, &byte, 1, 0));
+	CHECK(result == -EPERM && log_find("other rights"), "root's handle: %ld", result);
+	CHECK(result_of(UNSTICK_PREAD((int)handle, &byte, 1, 0)) == 1, "its own handle");
+	CHECK(run(&UNSTICK_CLOSE((int)handle)) == 0, "close");
+}
+
+static unsigned filters_now(void)
+{
+	char status[4096];
+	unsigned filters = 0;
+	CHECK(proc_read(0, (pid_t)syscall(SYS_gettid), "status", status, sizeof status), "status");
+	const char *line = strstr(status, "Seccomp_filters:");
+	return line && sscanf(line, "Seccomp_filters: %u", &filters) == 1 ? filters : 0;
+}
+
+static void *with_no_new_privs(void *unused)
+{
+	CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "prctl");
+	expect_own_helper(filters_now());
+	return unused;
+}
+
+static void *with_a_filter(void *unused)
+{
+	struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	struct sock_fprog program = {.len = 1, .filter = &allow};
+	CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0, "seccomp: %s", strerror(errno));
+	expect_own_helper(filters_now());
+	return unused;
+}
+
+static void in_confined_thread(void *(*fn)(void *))
+{
+	make_files();
+	roots_handle = (int)result_of(open_secret());
+	CHECK(roots_handle >= UNSTICK_HANDLE_BASE, "root's open");
+	in_thread(fn);
+	CHECK(run(&UNSTICK_CLOSE(roots_handle)) == 0, "close");
+}
+
+static void no_new_privs(void)
+{
+	in_confined_thread(with_no_new_privs);
+}
+
+static void own_filter(void)
+{
+	in_confined_thread(with_a_filter);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct fault faults[] = {
@@ -209,6 +277,8 @@ int main(int argc, char **argv)
 	        {6, "a thread with another root is not served in this one", other_root},
 	        {7, "without /proc everybody is refused", no_proc},
 	        {8, "an ordinary user is served with an ordinary user's rights", ordinary_user},
+	        {9, "a thread with no_new_privs has a helper of its own", no_new_privs},
+	        {10, "a thread with a seccomp filter has a helper of its own, which has the filter", own_filter},
 	};
 	return fault_main(argc, argv, faults, sizeof faults / sizeof faults[0]);
 }
