@@ -2,8 +2,8 @@
  *
  * What a helper makes is one more call of an offload thread: in a scope, so that it comes out at its cut, for it waits on a socket.
  * A transfer works on the caller's memory: it is touched only between the replies, by that thread, and the operation does not end
- * before the thread has come out. What has a path works on copies and can be left, because to find out where a relative path
- * begins may ask the file system of the working directory.
+ * before the thread has come out. What has a path works on copies and can be left, because it may have to start another helper, and
+ * nothing ends the wait for a program whose own file hangs.
  */
 #include "engine/isolate.h"
 

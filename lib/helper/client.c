@@ -7,10 +7,11 @@
 #include "helper/client.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/log.h"
+#include "base/raw.h"
 #include "helper/helper.h"
 #include "helper/message.h"
 
@@ -66,6 +67,22 @@ static int begin_locked(struct helper_call *call, const struct identity *identit
 	return error;
 }
 
+/* A relative path begins where this thread is, neither where the helper is nor where the thread that makes the call is, and at this
+ * moment. By way of /proc, because a walk to "." looks whether this thread may search it, for which the file system may be asked
+ * (FUSE with default_permissions, NFS), and that may hang. Through the link nothing is looked up or asked, and O_PATH opens no
+ * file: its close asks nothing either. */
+static int open_cwd(struct helper_call *call)
+{
+	long fd = RAW_4(SYS_openat, AT_FDCWD, "/proc/thread-self/cwd", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+	if (fd < 0) {
+		log_line("unstick: helper: the working directory cannot be opened: %s", strerrordesc_np((int)-fd));
+		return (int)fd;
+	}
+	call->cwd = (int)fd;
+	call->has_cwd = true;
+	return 0;
+}
+
 int helper_call_begin(struct helper_call *call)
 {
 	struct identity identity;
@@ -84,6 +101,8 @@ int helper_call_begin(struct helper_call *call)
 	helper_drop_lock();
 	if (others)
 		log_line("unstick: helper: refused: the handle was opened by a thread with other rights than this one's");
+	if (!error && !call->known && call_uses_cwd(call))
+		error = open_cwd(call);
 	if (error)
 		helper_call_end(call);
 	return error;
@@ -91,6 +110,9 @@ int helper_call_begin(struct helper_call *call)
 
 void helper_call_end(struct helper_call *call)
 {
+	if (call->has_cwd)
+		RAW_1(SYS_close, call->cwd);
+	call->has_cwd = false;
 	if (!call->set)
 		return;
 	helper_take_lock();
@@ -235,7 +257,5 @@ long helper_call_make(struct helper_call *call)
 	result = passing_collect(call, &passing);
 	if (!result)
 		result = make_parts(call, &passing, call->set && has_rights_of(call->set));
-	if (passing.cwd >= 0)
-		close(passing.cwd);
 	return result;
 }

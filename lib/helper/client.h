@@ -3,7 +3,7 @@
  * File operations made by a helper process. What hangs, hangs there: the calling thread waits for a reply on a socket, which a
  * scope cuts short, and this process has no fd on the mount, so that it can exit. lib/helper is below the engine, above wake.
  *
- * A call is begun in the thread whose rights it is to have, and made in any that may wait. Results are those of the own calls of the
+ * A call is begun in the thread whose rights and directory it is to have, and made in any that may wait. Results are those of the own calls of the
  * same names, and:
  *   -EBADF       a handle that was closed, or never was one
  *   -ESTALE      its helper has ended
@@ -36,6 +36,8 @@ struct helper_call {
 	/* Private: */
 	struct helper_set *set; /* without a handle: whose helper is to make it */
 	long known;             /* its result, if that needs no helper */
+	bool has_cwd;
+	int cwd; /* where relative paths begin, opened in the thread that has begun it */
 };
 
 bool helper_is_handle(int fd);

@@ -10,8 +10,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/raw.h"
-
 /* A path that begins at the root does not begin at fd[which]. */
 static bool uses_fd(const struct helper_call *call, unsigned which)
 {
@@ -24,23 +22,25 @@ bool call_names_handle(const struct helper_call *call, unsigned which)
 	return uses_fd(call, which) && helper_is_handle(call->fd[which]);
 }
 
-/* A relative path begins where this process is, not where the helper is. No file is opened by O_PATH. */
-static int open_cwd(struct passing *passing)
+static bool begins_at_cwd(const struct helper_call *call, unsigned which)
 {
-	if (passing->cwd < 0)
-		passing->cwd = (int)RAW_3(SYS_openat, AT_FDCWD, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return passing->cwd;
+	return call->path[which] && uses_fd(call, which) && call->fd[which] == AT_FDCWD;
+}
+
+bool call_uses_cwd(const struct helper_call *call)
+{
+	return begins_at_cwd(call, 0) || begins_at_cwd(call, 1);
 }
 
 int passing_collect(const struct helper_call *call, struct passing *passing)
 {
-	*passing = (struct passing){.cwd = -1};
+	*passing = (struct passing){.count = 0};
 	for (unsigned i = 0; i < 2; i++) {
 		if (!uses_fd(call, i) || call_names_handle(call, i))
 			continue;
-		int fd = call->fd[i] == AT_FDCWD && call->path[i] ? open_cwd(passing) : call->fd[i];
+		int fd = !begins_at_cwd(call, i) ? call->fd[i] : call->has_cwd ? call->cwd : -1;
 		if (fd < 0)
-			return call->fd[i] == AT_FDCWD && call->path[i] ? fd : -EBADF;
+			return -EBADF;
 		passing->fds[passing->count++] = fd;
 	}
 	return 0;

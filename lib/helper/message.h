@@ -8,17 +8,18 @@
 #include "helper/client.h"
 #include "helper/helper.h"
 
-/* The fds that go with a call's requests. */
+/* The fds that go with a call's requests: they stay whose they are. */
 struct passing {
 	int fds[2];
 	unsigned count;
-	int cwd; /* ours, to be closed; -1: none */
 };
 
 /* Does fd[which] count, and is it a handle? */
 bool call_names_handle(const struct helper_call *call, unsigned which);
 
-/* 0 or -errno. `cwd` is set in both cases. */
+/* Does one of its paths begin at the working directory? */
+bool call_uses_cwd(const struct helper_call *call);
+/* 0; -EBADF. */
 int passing_collect(const struct helper_call *call, struct passing *passing);
 /* Under the lock: the channel's `asked`, with the handles that it uses and makes. `moved` bytes have been moved before. 0; -EMFILE. */
 int message_fill(const struct helper_call *call, struct helper *helper, struct channel *channel, size_t moved, uint32_t length);

@@ -24,7 +24,7 @@
 
 enum {
 	SECONDS = FAULT_SECONDS,
-	PATHS = 4,
+	PATHS = 16,
 	PATH_SIZE = 128,
 };
 

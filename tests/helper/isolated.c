@@ -117,3 +117,25 @@ unsigned fds_count(pid_t pid)
 		closedir(dir);
 	return count - !pid;
 }
+
+rlim_t all_fds(void)
+{
+	struct rlimit limit;
+	CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0, "getrlimit");
+	return limit.rlim_cur;
+}
+
+void limit_fds(rlim_t most)
+{
+	struct rlimit limit;
+	CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0, "getrlimit");
+	limit.rlim_cur = most;
+	CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0, "setrlimit to %lu", (unsigned long)most);
+}
+
+rlim_t next_fd(void)
+{
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	CHECK(fd >= 0 && close(fd) == 0, "open");
+	return (rlim_t)fd;
+}

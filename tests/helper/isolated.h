@@ -5,6 +5,7 @@
 #ifndef TESTS_HELPER_ISOLATED_H
 #define TESTS_HELPER_ISOLATED_H
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "../engine/suite.h"
@@ -35,5 +36,9 @@ unsigned helpers_count(pid_t *pids, unsigned most);
 bool process_is_gone(pid_t pid);
 /* Of `pid`; 0: this process, without the one that is used to look. */
 unsigned fds_count(pid_t pid);
+/* How many this process may have; so many from now on; the number that the next one would have. */
+rlim_t all_fds(void);
+void limit_fds(rlim_t most);
+rlim_t next_fd(void);
 
 #endif

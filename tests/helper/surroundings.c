@@ -7,7 +7,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "isolated.h"
@@ -209,21 +208,6 @@ static void another_program(void)
 	CHECK(log_find("did not get ready"), "no line");
 }
 
-static rlim_t all_fds(void)
-{
-	struct rlimit limit;
-	CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0, "getrlimit");
-	return limit.rlim_cur;
-}
-
-static void limit_fds(rlim_t most)
-{
-	struct rlimit limit;
-	CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0, "getrlimit");
-	limit.rlim_cur = most;
-	CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0, "setrlimit to %lu", (unsigned long)most);
-}
-
 static void no_fds(void)
 {
 	rlim_t all = all_fds();
@@ -237,14 +221,6 @@ static void no_fds(void)
 	limit_fds(all);
 	CHECK(fds_count(0) == fds, "%u fds, %u before", fds_count(0), fds);
 	use(handle_of_null());
-}
-
-/* The number that the next fd would have. */
-static rlim_t next_fd(void)
-{
-	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	CHECK(fd >= 0 && close(fd) == 0, "open");
-	return (rlim_t)fd;
 }
 
 /* Each number of fds from none up, until there are enough: rights that could not be read are not taken for others. */

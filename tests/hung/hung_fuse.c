@@ -19,6 +19,7 @@ enum { NODE_DIR = 1, NODE_DIRECT, NODE_CACHED, NODE_MUTE, NODE_DEAD, HELD = 1024
 /* Of the daemon: */
 static int device = -1;
 static bool async_reads, answers;
+static bool checked, told;
 static struct held {
 	uint64_t unique;
 	uint32_t opcode, size;
@@ -89,14 +90,21 @@ static void look_up(const struct fuse_in_header *in)
 		reply(in->unique, -ENOENT, NULL, 0);
 }
 
+static void tell_attributes(uint64_t unique, uint64_t node)
+{
+	const struct fuse_attr_out attr = {.attr_valid = checked ? 0 : 1000, .attr = attributes(node)};
+	if (!told)
+		reply(unique, 0, &attr, sizeof(attr));
+	told = checked && node == NODE_DIR;
+}
+
 static void serve_others(const struct fuse_in_header *in)
 {
-	const struct fuse_attr_out attr = {.attr_valid = 1000, .attr = attributes(in->nodeid)};
 	if (in->nodeid == NODE_MUTE || in->nodeid == NODE_DEAD || in->opcode == FUSE_INTERRUPT || in->opcode == FUSE_FORGET ||
 	    in->opcode == FUSE_BATCH_FORGET)
 		return; /* an interrupt without an answer, of all that there are: the call stays where it is */
 	if (in->opcode == FUSE_GETATTR)
-		reply(in->unique, 0, &attr, sizeof(attr));
+		tell_attributes(in->unique, in->nodeid);
 	else if (in->opcode == FUSE_READ)
 		hold(in, ((const struct fuse_read_in *)(in + 1))->size);
 	else if (in->opcode == FUSE_WRITE)
@@ -142,10 +150,12 @@ static void serve_request(const struct fuse_in_header *in)
 static int make(void *arg, char *why, size_t size)
 {
 	struct hung_fuse *fuse = arg;
-	char options[96];
+	char options[128];
 	async_reads = fuse->async_reads;
+	checked = fuse->checked;
 	device = open("/dev/fuse", O_RDWR | O_CLOEXEC);
-	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other", device);
+	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other%s", device,
+	         checked ? ",default_permissions" : "");
 	if (device >= 0 && mount("silent", fuse->dir, "fuse", MS_NOSUID | MS_NODEV, options) == 0)
 		return 0;
 	int error = -errno;
@@ -188,11 +198,11 @@ static void undo(void *arg)
 
 /* ---- in the test */
 
-int hung_fuse_start(struct hung_fuse *fuse, bool async)
+static int start(struct hung_fuse *fuse, bool async, bool check)
 {
 	static const struct keeper_work work = {
 	        .make = make, .fd = device_fd, .serve = serve, .obey = begin_to_answer, .undo = undo};
-	*fuse = (struct hung_fuse){.async_reads = async, .dir = "/tmp/unstick-fuse-XXXXXX"};
+	*fuse = (struct hung_fuse){.async_reads = async, .checked = check, .dir = "/tmp/unstick-fuse-XXXXXX"};
 	int error = keeper_enter_namespace(fuse->keeper.why, sizeof(fuse->keeper.why));
 	if (error < 0)
 		return error;
@@ -206,6 +216,16 @@ int hung_fuse_start(struct hung_fuse *fuse, bool async)
 	snprintf(fuse->dead, sizeof(fuse->dead), "%s/dead", fuse->dir);
 	snprintf(fuse->hidden, sizeof(fuse->hidden), "%s/hidden", fuse->dir);
 	return keeper_start(&fuse->keeper, &work, fuse);
+}
+
+int hung_fuse_start(struct hung_fuse *fuse, bool async)
+{
+	return start(fuse, async, false);
+}
+
+int hung_fuse_start_checked(struct hung_fuse *fuse)
+{
+	return start(fuse, false, true);
 }
 
 void hung_fuse_answer(struct hung_fuse *fuse)

@@ -24,6 +24,7 @@ enum { HUNG_FUSE_BYTE = 0xA5, HUNG_FUSE_SIZE = 1 << 20 };
 struct hung_fuse {
 	struct keeper keeper; /* its `why` says why there is none */
 	bool async_reads;
+	bool checked;
 	char dir[40];
 	char direct[48], cached[48], mute[48], dead[48], hidden[48];
 };
@@ -31,6 +32,8 @@ struct hung_fuse {
 /* Before there are other threads. All wait for the daemon itself, in state S until a signal comes; `async`: reads by way of the page
  * cache wait for the page, in state D, as with most daemons. 0; -errno: there can be no such mount here. */
 int hung_fuse_start(struct hung_fuse *fuse, bool async);
+/* Who walks through its directory asks for the attributes of that, which are told once. */
+int hung_fuse_start_checked(struct hung_fuse *fuse);
 /* From now on it answers: first what it was asked before. */
 void hung_fuse_answer(struct hung_fuse *fuse);
 void hung_fuse_end(struct hung_fuse *fuse);
