@@ -70,23 +70,25 @@ static int judge(const struct channel *channel, const struct helper_reply *reply
 
 /* ---- handles */
 
-/* With a channel that is free: the reply is nobody's to wait for. */
-static void ask_to_close(struct helper *helper, struct channel *channel, struct handle *handle)
+/* With a channel that is free: the reply is nobody's to wait for. False: it could not be sent. */
+static bool ask_to_close(struct helper *helper, struct channel *channel, const struct handle *handle)
 {
 	struct helper_message message;
+	message.request = (struct helper_request){.version = HELPER_VERSION,
+	                                          .opcode = HELPER_CLOSE,
+	                                          .id = ++helper->last_id,
+	                                          .at = {HELPER_NOWHERE, HELPER_NOWHERE},
+	                                          .slot = handle_slot(handle)};
+	late_expect(helper);
+	long error = send_message(channel->fd, &message, NULL);
+	if (error == -ECONNRESET)
+		helper_lose(helper, NEWS_ENDED);
+	if (error)
+		return false;
 	channel->state = CHANNEL_STUCK;
 	channel->since = unstick_now();
-	channel->made = handle;
-	channel->asked = (struct helper_request){.version = HELPER_VERSION,
-	                                         .opcode = HELPER_CLOSE,
-	                                         .id = ++helper->last_id,
-	                                         .at = {HELPER_NOWHERE, HELPER_NOWHERE},
-	                                         .slot = handle_slot(handle)};
-	message.request = channel->asked;
-	if (send_message(channel->fd, &message, NULL))
-		helper_lose(helper, NEWS_ENDED);
-	else
-		late_expect(helper);
+	channel->asked = message.request;
+	return true;
 }
 
 static struct channel *find_free(struct helper *helper)
@@ -97,17 +99,7 @@ static struct channel *find_free(struct helper *helper)
 	return NULL;
 }
 
-static void close_those_due(struct helper *helper)
-{
-	struct channel *channel;
-	while (helper->due && (channel = find_free(helper))) {
-		struct handle *handle = helper->due;
-		helper->due = handle->next;
-		ask_to_close(helper, channel, handle);
-	}
-}
-
-void channel_close_due(struct helper *helper, struct handle *handle)
+static void make_due(struct helper *helper, struct handle *handle)
 {
 	if (helper->state != HELPER_RUNS) { /* its end has closed it */
 		handle_free(handle);
@@ -115,7 +107,27 @@ void channel_close_due(struct helper *helper, struct handle *handle)
 	}
 	handle->next = helper->due;
 	helper->due = handle;
-	close_those_due(helper);
+}
+
+bool channels_close_due(struct helper *helper)
+{
+	struct channel *channel;
+	while (helper->due && (channel = find_free(helper))) {
+		struct handle *handle = helper->due;
+		helper->due = handle->next;
+		if (!ask_to_close(helper, channel, handle)) {
+			make_due(helper, handle);
+			return false;
+		}
+		channel->made = handle;
+	}
+	return true;
+}
+
+void channel_close_due(struct helper *helper, struct handle *handle)
+{
+	make_due(helper, handle);
+	channels_close_due(helper);
 }
 
 static void drop_use(struct helper *helper, struct handle *handle)
@@ -148,7 +160,7 @@ void channel_finish(struct helper *helper, struct channel *channel, long result,
 		handle_free(was.made);
 	for (unsigned i = 0; i < 2; i++)
 		drop_use(helper, was.used[i]);
-	close_those_due(helper);
+	channels_close_due(helper);
 	atomic_fetch_add(&helper->freed, 1);
 	futex_wake(&helper->freed, INT_MAX);
 }
@@ -256,7 +268,7 @@ struct answer channel_ask(struct helper *helper, struct channel *channel, struct
 		answer.unsent = true;
 		return answer;
 	}
-	return error ? (struct answer){.result = error} : await_reply(helper, channel);
+	return error ? (struct answer){.result = error, .unsent = true} : await_reply(helper, channel);
 }
 
 /* An open's handle is good from when the channel is finished on, under the same lock. */
@@ -265,11 +277,16 @@ long channel_end(struct helper *helper, struct channel *channel, const struct an
 	struct handle *made = channel->made;
 	long result = answer->result;
 	bool opens = channel->asked.opcode == HELPER_OPEN && result >= 0;
+	bool is_due = channel->asked.opcode == HELPER_CLOSE && answer->unsent;
 	helper_take_lock();
+	if (is_due)
+		channel->made = NULL;
 	if (answer->cut)
 		channel_leave(helper, channel);
 	else
 		channel_finish(helper, channel, result, false);
+	if (is_due)
+		channel_close_due(helper, made);
 	if (opens)
 		result = handle_number(made);
 	helper_put(helper);

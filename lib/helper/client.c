@@ -207,15 +207,20 @@ static bool goes_on(const struct helper_call *call, const struct answer *answer,
 	return left && answer->result > 0 && (call->opcode == HELPER_WRITE || (call->opcode == HELPER_READ && answer->goes_on));
 }
 
+static bool had_ended(const struct answer *answer)
+{
+	return answer->unsent && answer->result == -ECONNRESET;
+}
+
 /* One that had ended before the request was sent has done nothing: another is asked, or, for a handle of its own, -ESTALE. */
 static struct answer ask_one_that_lives(const struct helper_call *call, const struct passing *passing, bool may_start, size_t moved,
                                         uint32_t length)
 {
 	enum { MOST_TRIES = 3 };
 	struct answer answer = ask(call, passing, may_start, moved, length);
-	for (int tries = 1; answer.unsent && call->set && tries < MOST_TRIES; tries++)
+	for (int tries = 1; had_ended(&answer) && call->set && tries < MOST_TRIES; tries++)
 		answer = ask(call, passing, may_start, moved, length);
-	if (answer.unsent && !call->set)
+	if (had_ended(&answer) && !call->set)
 		answer.result = -ESTALE;
 	return answer;
 }

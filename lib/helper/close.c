@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Closing handles. The application knows a handle no more from when its close begins; the helper is told when no request uses the
- * file, on a channel of its own, now or as soon as there is one.
+ * file, on a channel of its own, now or as soon as there is one, and memory to ask. Until then the slot is taken.
  */
 #include <errno.h>
 
@@ -53,7 +53,8 @@ long handle_close(int number)
 		return error == -EINPROGRESS ? 0 : error;
 	struct answer answer = channel_ask(helper, channel, &message, NULL);
 	answer.result = channel_end(helper, channel, &answer);
-	return answer.result == -ECONNRESET ? 0 : answer.result; /* its end has closed it */
+	bool is_closed = answer.result == -ECONNRESET; /* by the helper's end */
+	return is_closed || answer.unsent ? 0 : answer.result;
 }
 
 void helper_close_soon(int number)

@@ -57,8 +57,8 @@ struct helper {
 	pid_t pid;
 	int pidfd, control;
 	uint64_t last_id;
-	struct handle *due; /* closing, and no channel has been free for it yet */
-	unstick_time look;  /* when the monitor is to look for late replies; UNSTICK_NEVER: none is expected */
+	struct handle *due; /* closing, and the helper has not been told yet: no channel was free, or no memory */
+	unstick_time look;  /* when the monitor is to look for late replies, and to tell; UNSTICK_NEVER: nothing is expected */
 	_Atomic uint32_t freed;
 	void *memory;
 	struct channel channel[HELPER_CHANNELS];
@@ -100,21 +100,24 @@ void channel_finish(struct helper *helper, struct channel *channel, long result,
 void channel_leave(struct helper *helper, struct channel *channel);
 /* Sleeps until one may be free, for a moment. The lock is dropped meanwhile. 0, or what cut the sleep short. */
 int channel_await(struct helper *helper);
-/* Closes a handle whose last use has ended, as soon as there is a channel. */
+/* Closes a handle whose last use has ended, as soon as there is a channel, and memory for the request. */
 void channel_close_due(struct helper *helper, struct handle *handle);
 /* Nothing has been free, and nothing has been answered, for so long that it will not do to wait. */
 bool channels_are_held_up(const struct helper *helper);
 /* Late replies, if there are any. */
 void channels_look(struct helper *helper);
 
-/* ---- late.c; under the lock: a channel is stuck */
+/* Closes as many of those due as there are channels for. False: the rest waits for memory. */
+bool channels_close_due(struct helper *helper);
+
+/* ---- late.c; under the lock: a channel is stuck, or a handle is due */
 void late_expect(struct helper *helper);
 
 struct answer {
 	long result;  /* the reply's; -ECONNRESET, -EPROTO: the helper is lost */
 	bool cut;     /* no reply: a scope of the calling thread has cut the wait short */
 	bool goes_on; /* HELPER_GOES_ON */
-	bool unsent;  /* -ECONNRESET, and certainly not carried out: the helper had ended before the request was sent */
+	bool unsent; /* certainly not carried out: the helper had ended before (-ECONNRESET), or the kernel did not send it (-ENOBUFS) */
 };
 /* Without the lock: the message goes out, its reply is waited for. Then the channel is to be finished, or, cut, left. */
 struct answer channel_ask(struct helper *helper, struct channel *channel, struct helper_message *message, const int *passed);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The monitor's look at channels whose callers have gone: the file of an open that came to something late is closed, and so is what waits
- * for a channel to be closed on, though the application should never ask for anything again. Rare: a look costs a system call a channel.
+ * for a channel or for memory to be closed, though the application should never ask for anything again. Rare: a look costs a system call
+ * a channel.
  */
 #include "helper/helper.h"
 #include "limit/alarm.h"
@@ -18,8 +19,8 @@ static unstick_time next_look(const struct channel *channel, unstick_time now)
 
 static void look(struct helper *helper, unstick_time now)
 {
-	unstick_time due = UNSTICK_NEVER;
 	channels_look(helper);
+	unstick_time due = channels_close_due(helper) ? UNSTICK_NEVER : now + FIRST_GAP;
 	for (unsigned i = 0; helper->state == HELPER_RUNS && i < HELPER_CHANNELS; i++)
 		if (helper->channel[i].state == CHANNEL_STUCK)
 			due = time_min(due, next_look(&helper->channel[i], now));
