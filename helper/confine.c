@@ -34,7 +34,8 @@ static const int allowed[] = {
 
 static int add_rules(scmp_filter_ctx filter, int last_socket)
 {
-	const struct scmp_arg_cmp own = SCMP_A0_32(SCMP_CMP_LE, (scmp_datum_t)last_socket, 0);
+	/* All 64 bits of the register: more than the kernel looks at, and so no less. */
+	const struct scmp_arg_cmp own = SCMP_A0_64(SCMP_CMP_LE, (scmp_datum_t)last_socket, 0);
 	int error = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(recvmsg), 1, &own);
 	if (!error)
 		error = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(sendmsg), 1, &own);

@@ -100,6 +100,8 @@ static void refuses_sockets_of_others(void)
 	load();
 	refuses(&(struct refusal){"recvmsg beyond its sockets", SYS_recvmsg, high, (long)&head, MSG_DONTWAIT, 0});
 	refuses(&(struct refusal){"sendmsg beyond its sockets", SYS_sendmsg, high, (long)&head, MSG_DONTWAIT, 0});
+	refuses(&(struct refusal){"recvmsg above 32 bits", SYS_recvmsg, pair[0] | 1L << 32, (long)&head, MSG_DONTWAIT, 0});
+	refuses(&(struct refusal){"sendmsg of a negative fd", SYS_sendmsg, -1, (long)&head, MSG_DONTWAIT, 0});
 }
 
 static void allows_files(void)
