@@ -69,7 +69,8 @@ struct helper_set {
 	struct helper_set *next;
 	struct helper *current; /* takes the opens; NULL: none */
 	unsigned refs;          /* calls that were begun with it */
-	bool refused;           /* a helper has been found to have other rights: there can be none */
+	unsigned
+	        refusals; /* helpers that had other rights. Once, another thread may have changed those of all; often, there can be none */
 	struct identity identity;
 };
 

@@ -156,7 +156,7 @@ bool identity_may_be_read_later(int error)
 	return error == -EMFILE || error == -ENFILE || error == -ENOMEM;
 }
 
-static bool same_tree(const struct identity *a, const struct identity *b)
+bool identity_same_tree(const struct identity *a, const struct identity *b)
 {
 	return a->root_dev == b->root_dev && a->root_inode == b->root_inode && a->root_mount == b->root_mount &&
 	       text_equal(a->mounts, b->mounts) && text_equal(a->users, b->users);
@@ -188,6 +188,6 @@ static bool same_confinement(const struct identity *a, const struct identity *b)
 bool identity_equal(const struct identity *a, const struct identity *b, bool also_umask)
 {
 	return a->fsuid == b->fsuid && a->fsgid == b->fsgid && a->capabilities == b->capabilities &&
-	       text_equal(a->groups, b->groups) && text_equal(a->label, b->label) && same_confinement(a, b) && same_tree(a, b) &&
-	       (!also_umask || a->umask == b->umask);
+	       text_equal(a->groups, b->groups) && text_equal(a->label, b->label) && same_confinement(a, b) &&
+	       identity_same_tree(a, b) && (!also_umask || a->umask == b->umask);
 }

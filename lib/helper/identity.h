@@ -34,6 +34,7 @@ bool identity_may_be_read_later(int error);
 
 /* The same rights to what is open; and, with `also_umask`, to what is made. The tree counts. */
 bool identity_equal(const struct identity *a, const struct identity *b, bool also_umask);
+bool identity_same_tree(const struct identity *a, const struct identity *b);
 /* The same but for the tree, which a program is started in; the process may be confined further. NULL, or what differs. */
 const char *identity_difference(const struct identity *thread, const struct identity *process);
 

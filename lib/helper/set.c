@@ -10,7 +10,7 @@
 #include "helper/helper.h"
 #include "wake/sleep.h"
 
-enum { MOST_SETS = 64 };
+enum { MOST_SETS = 64, MOST_REFUSALS = 3 };
 
 static struct helper_set *sets;
 
@@ -82,7 +82,7 @@ static void end_start(struct helper *helper, int error)
 	helper->state = error ? HELPER_LOST : HELPER_RUNS;
 	if (error) {
 		helper->set->current = NULL;
-		helper->set->refused |= error == -EPERM;
+		helper->set->refusals += error == -EPERM;
 	} else {
 		helper_tell(NEWS_STARTED, helper->pid);
 	}
@@ -92,7 +92,7 @@ static void end_start(struct helper *helper, int error)
 
 static int start(struct helper_set *set)
 {
-	if (set->refused)
+	if (set->refusals >= MOST_REFUSALS)
 		return -EPERM;
 	if (!helper_may_be_more()) {
 		helper_tell(NEWS_LIMIT, 0);

@@ -206,6 +206,19 @@ static int compare_rights(const struct helper *helper, const struct identity *th
 	return -EPROTO;
 }
 
+/* The tree that the program was started in is the thread's, and of the program /proc tells it to a tracer only: so the thread's must not
+ * have become another since it was looked at. */
+static int compare_tree(const struct helper *helper, const struct identity *thread)
+{
+	struct identity now;
+	int error = identity_of_thread(&now);
+	if (!error && identity_same_tree(thread, &now))
+		return 0;
+	log_line("unstick: helper %d: this thread's root directory has changed, or a namespace, while it was started: try again",
+	         (int)helper->pid);
+	return identity_may_be_read_later(error) ? error : -EAGAIN;
+}
+
 int helper_start(struct helper *helper, const struct identity *identity)
 {
 	if (identity->fsuid != identity->euid || identity->fsgid != identity->egid)
@@ -213,7 +226,9 @@ int helper_start(struct helper *helper, const struct identity *identity)
 	int error = make_and_run(helper);
 	if (!error)
 		error = await_ready(helper);
-	return error ? error : compare_rights(helper, identity);
+	if (!error)
+		error = compare_rights(helper, identity);
+	return error ? error : compare_tree(helper, identity);
 }
 
 static void close_fd(int *fd)
