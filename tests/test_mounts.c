@@ -85,3 +85,57 @@ Test(mounts, a_line_longer_than_the_buffer_is_read_through, .timeout = 60)
 	rmdir(path);
 	silent_fuse_end(&fuse);
 }
+
+/* ---- by path */
+
+Test(mounts, a_path_is_on_the_mount_above_it, .timeout = 60)
+{
+	struct silent_fuse fuse;
+	char path[200];
+
+	cr_expect_not(mount_of_path_may_hang("/"));
+	cr_expect_not(mount_of_path_may_hang("/proc/1/status"));
+	if (!silent_fuse_start(&fuse))
+		return;
+	cr_expect(mount_of_path_may_hang(fuse.dir));
+	snprintf(path, sizeof(path), "%s/below/it", fuse.dir);
+	cr_expect(mount_of_path_may_hang(path));
+	snprintf(path, sizeof(path), "%sbeside", fuse.dir);
+	cr_expect_not(mount_of_path_may_hang(path));
+	snprintf(path, sizeof(path), "%.*s", (int)strlen(fuse.dir) - 1, fuse.dir);
+	cr_expect_not(mount_of_path_may_hang(path), "a beginning of its name");
+	cr_expect_not(mount_of_path_may_hang("/tmp"), "the directory above");
+	silent_fuse_end(&fuse);
+}
+
+Test(mounts, of_several_on_one_point_the_last_one_counts, .timeout = 60)
+{
+	struct silent_fuse fuse;
+
+	if (!silent_fuse_start(&fuse))
+		return;
+	cr_assert_eq(mount("none", fuse.dir, "tmpfs", 0, NULL), 0);
+	cr_expect_not(mount_of_path_may_hang(fuse.dir));
+	cr_assert_eq(umount2(fuse.dir, MNT_DETACH), 0);
+	cr_expect(mount_of_path_may_hang(fuse.dir));
+	silent_fuse_end(&fuse);
+}
+
+/* Blanks and backslashes are written as numbers in the table. */
+Test(mounts, a_point_with_odd_characters_is_found, .timeout = 60)
+{
+	struct silent_fuse fuse;
+	char dir[] = "/tmp/unstick a\\b\tc\nd#XXXXXX", path[100];
+
+	if (!silent_fuse_start(&fuse))
+		return;
+	cr_assert_not_null(mkdtemp(dir));
+	cr_assert_eq(mount(fuse.dir, dir, NULL, MS_BIND, NULL), 0);
+	snprintf(path, sizeof(path), "%s/file", dir);
+	cr_expect(mount_of_path_may_hang(path));
+	path[strlen("/tmp/unstick")] = 'x';
+	cr_expect_not(mount_of_path_may_hang(path));
+	umount2(dir, MNT_DETACH);
+	rmdir(dir);
+	silent_fuse_end(&fuse);
+}
