@@ -19,7 +19,7 @@
 static struct hung hung;
 
 static _Atomic pid_t hung_tid;
-static _Atomic bool go_on;
+static _Atomic bool computes, go_on;
 
 static void *hang(void *unused)
 {
@@ -32,6 +32,7 @@ static void *hang(void *unused)
 /* Computes first. */
 static void *hang_late(void *unused)
 {
+	atomic_store(&computes, true);
 	while (!atomic_load(&go_on))
 		;
 	return hang(unused);
@@ -118,7 +119,7 @@ static void hopeless_late(void)
 	make_hung("fuse-read");
 	struct unstick_pool *pool = open_pool(1, NO_END);
 	struct unstick_job *job = start(pool, (struct unstick_job_options){.name = "late", .run = hang_late});
-	WAIT_UNTIL(unstick_job_state(job) == UNSTICK_JOB_RUNNING);
+	WAIT_UNTIL(computes); /* a job that is cut before its function begins never begins it */
 	CHECK(unstick_job_cancel(job) == 0, "cancel");
 	unstick_time later = unstick_after_ms(60);
 	WAIT_UNTIL(unstick_now() > later); /* it has been looked at more than once */
