@@ -17,6 +17,9 @@ run() {
 	out=$(cat "$scratch/out") err=$(cat "$scratch/err")
 }
 
+# Before a command: its own stderr goes to a file, $scratch/theirs. In one file lines of both could be mixed.
+apart=(sh -c 'exec "$@" 2>"$0"' "$scratch/theirs")
+
 # In the background: the script below, a file whose lines it may fill, for sh as $1. Its number in $runner.
 start() { # options... -- script
 	local script=${*: -1}
@@ -84,13 +87,13 @@ help_fits() {
 
 python_cleans_up() {
 	need python3
-	run --deadline 3s -- python3 -c 'import time
+	run --deadline 3s -- "${apart[@]}" python3 -c 'import time
 try: time.sleep(1e6)
 finally: print("finally")'
 	equal status "$status" 124
 	equal stdout "$out" finally
 	matches stderr "$err" '^unstick run: [0-9]+/[0-9]+: in clock_nanosleep: gave it ETIMEDOUT$'
-	matches stderr "$err" '^TimeoutError: \[Errno 110\]'
+	matches "its stderr" "$(cat "$scratch/theirs")" '^TimeoutError: \[Errno 110\]'
 	lacks stderr "$err" 'sending'
 }
 
@@ -112,8 +115,8 @@ if child: os.waitpid(child, 0)'
 
 other_error() {
 	need python3
-	run --deadline 3s --error ECANCELED -- python3 -c 'import time; time.sleep(1e6)'
-	matches stderr "$err" '^OSError: \[Errno 125\]'
+	run --deadline 3s --error ECANCELED -- "${apart[@]}" python3 -c 'import time; time.sleep(1e6)'
+	matches "its stderr" "$(cat "$scratch/theirs")" '^OSError: \[Errno 125\]'
 }
 
 nothing_to_end() {
@@ -127,7 +130,7 @@ nothing_to_end() {
 }
 
 term_then_kill() {
-	run -d 0.3 -g 0.2 sh -c 'trap "" TERM; sleep 1h; while :; do :; done'
+	run -d 0.3 -g 0.2 sh -c 'trap "" TERM; sleep 1h 2>/dev/null; while :; do :; done'
 	equal status "$status" 137
 	equal steps "$(grep -oE 'gave it|TERM|KILL' <<<"$err" | paste -sd' ')" "gave it TERM KILL"
 }
@@ -177,10 +180,10 @@ psql_says_it_itself() {
 	exec {hold}> >(exec "$silent" >"$scratch/port")
 	await test -s "$scratch/port"
 	port=$(cat "$scratch/port")
-	run --call-timeout 2s -- psql -h 127.0.0.1 -p "$port" -U nobody postgres -c 'select 1'
+	run --call-timeout 2s -- "${apart[@]}" psql -h 127.0.0.1 -p "$port" -U nobody postgres -c 'select 1'
 	exec {hold}>&-
 	equal status "$status" 2
-	matches stderr "$err" '^psql: error: .*Connection timed out'
+	matches "its stderr" "$(cat "$scratch/theirs")" '^psql: error: .*Connection timed out'
 	matches stderr "$err" '^unstick run: [0-9]+/[0-9]+: in (poll|select|pselect6|recvfrom).*, for [0-9.]+s: gave it ETIMEDOUT$'
 }
 
@@ -222,7 +225,7 @@ for i in range(100): time.sleep(0.01)'
 }
 
 leaves_who_waits_for_children() {
-	run -c 0.3 -- sh -c 'sleep 1h; echo after $?'
+	run -c 0.3 -- sh -c 'sleep 1h 2>/dev/null; echo after $?'
 	equal stdout "$out" 'after 1'
 	equal "count of lines" "$(grep -c 'gave it' <<<"$err")" 1
 	matches stderr "$err" 'in clock_nanosleep, for '
