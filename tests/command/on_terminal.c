@@ -35,6 +35,7 @@ static bool read_more(int fd)
 	if (n <= 0)
 		return false;
 	fwrite(shown + length, 1, (size_t)n, stdout);
+	fflush(stdout);
 	length += (size_t)n;
 	return true;
 }

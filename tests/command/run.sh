@@ -17,6 +17,9 @@ run() {
 	out=$(cat "$scratch/out") err=$(cat "$scratch/err")
 }
 
+# Python itself: a shim before it, such as pyenv's, makes calls of its own that may take long.
+python=$(python3 -c 'import sys; print(sys.executable)' 2>/dev/null) || python=/no/python3
+
 # Before a command: its own stderr goes to a file, $scratch/theirs. In one file lines of both could be mixed.
 apart=(sh -c 'exec "$@" 2>"$0"' "$scratch/theirs")
 
@@ -37,6 +40,10 @@ end_of_runner() {
 	status=0
 	wait "$runner" 2>/dev/null || status=$?
 	err=$(cat "$scratch/err")
+}
+
+need_python() {
+	[ -x "$python" ] || skip "python3 is not installed"
 }
 
 # ---- the exit status
@@ -86,8 +93,8 @@ help_fits() {
 # ---- the deadline
 
 python_cleans_up() {
-	need python3
-	run --deadline 3s -- "${apart[@]}" python3 -c 'import time
+	need_python
+	run --deadline 3s -- "${apart[@]}" "$python" -c 'import time
 try: time.sleep(1e6)
 finally: print("finally")'
 	equal status "$status" 124
@@ -98,8 +105,8 @@ finally: print("finally")'
 }
 
 all_threads_and_processes() {
-	need python3
-	run --deadline 3s -- python3 -c 'import os, threading
+	need_python
+	run --deadline 3s -- "$python" -c 'import os, threading
 def stay():
     try: os.read(os.pipe()[0], 1)
     except TimeoutError: os.write(1, b"freed\n")
@@ -114,8 +121,8 @@ if child: os.waitpid(child, 0)'
 }
 
 other_error() {
-	need python3
-	run --deadline 3s --error ECANCELED -- "${apart[@]}" python3 -c 'import time; time.sleep(1e6)'
+	need_python
+	run --deadline 3s --error ECANCELED -- "${apart[@]}" "$python" -c 'import time; time.sleep(1e6)'
 	matches "its stderr" "$(cat "$scratch/theirs")" '^OSError: \[Errno 125\]'
 }
 
@@ -149,6 +156,17 @@ leaves_the_background() {
 	equal status "$status" 0
 	has_state "$(cat "$scratch/said")" S
 	kill "$(cat "$scratch/said")"
+}
+
+# With job control a pipeline is one process group, which its first command leads.
+leaves_the_pipeline() {
+	rm -f "$scratch/said"
+	"$on_terminal" -- bash -c 'set -m; "$1" run -d 0.3 -g 0.2 sh -c "trap \"\" TERM; while :; do :; done" |
+		sh -c "echo \$\$ >$2; exec sleep 1h"' bash "$unstick" "$scratch/said" >"$scratch/err" &
+	await grep -q 'sending KILL' "$scratch/err"
+	has_state "$(cat "$scratch/said")" S
+	kill "$(cat "$scratch/said")"
+	wait
 }
 
 foreground_is_the_command_alone() {
@@ -188,8 +206,8 @@ psql_says_it_itself() {
 }
 
 again_and_again() {
-	need python3
-	run -c 0.3 -- python3 -c 'import os
+	need_python
+	run -c 0.3 -- "$python" -c 'import os
 r, w = os.pipe()
 for i in range(3):
     try: os.read(r, 1)
@@ -200,8 +218,8 @@ for i in range(3):
 }
 
 leaves_locks_and_loops() {
-	need python3
-	run -c 0.5 -- python3 -c 'import os, select, threading
+	need_python
+	run -c 0.5 -- "$python" -c 'import os, select, threading
 lock = threading.Lock()
 lock.acquire()
 loop = select.epoll()
@@ -217,8 +235,8 @@ os._exit(5)'
 }
 
 leaves_what_moves() {
-	need python3
-	run -c 0.5 -- python3 -c 'import time
+	need_python
+	run -c 0.5 -- "$python" -c 'import time
 for i in range(100): time.sleep(0.01)'
 	equal status "$status" 0
 	equal stderr "$err" ""
@@ -322,6 +340,7 @@ point "deadline with nothing to end: the signal at once; --signal, --preserve-st
 point "deadline: calls, then TERM, then KILL: 137" term_then_kill
 point "deadline: KILL for what the command leaves in the group" covers_the_group
 point "before the deadline what is left behind is left alone" leaves_the_background
+point "deadline: the other commands of a pipeline are left alone" leaves_the_pipeline
 point "--foreground: the command alone" foreground_is_the_command_alone
 point "deadline: a stopped command is ended" ends_what_is_stopped
 point "--quiet says nothing" quiet
