@@ -24,8 +24,8 @@ static int begin_close(struct handle *handle, struct channel **ret)
 	int error = 0;
 	if (handle->uses && helper->state == HELPER_RUNS)
 		return -EINPROGRESS; /* the last use will */
-	while (helper->state == HELPER_RUNS && !error && !(*ret = channel_take(helper)))
-		error = helper->state == HELPER_RUNS ? channel_await(helper) : 0;
+	while (helper->state == HELPER_RUNS && !error && !(*ret = channel_take(helper)) && !channels_are_held_up(helper))
+		error = channel_await(helper);
 	if (helper->state == HELPER_RUNS && *ret) {
 		(*ret)->made = handle;
 		(*ret)->asked.opcode = HELPER_CLOSE;

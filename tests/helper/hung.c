@@ -171,6 +171,17 @@ static void abandoned_ends(void)
 	WAIT_UNTIL(process_is_gone(first));
 }
 
+/* For the close of a file that nothing hangs on there is no channel, and perhaps never will be. */
+static void close_of_another(void)
+{
+	start();
+	int idle = handle_of(healthy), handle = hang_all_channels();
+	pid_t first = helper_pid();
+	CHECK(run(&UNSTICK_CLOSE(idle)) == 0, "its close");
+	healthy_goes_on();
+	CHECK(helper_pid() != first && run(&UNSTICK_CLOSE(handle)) == 0 && stats_now().helpers == 1, "the first is let go");
+}
+
 /* Without deadlines nothing is cut, and all the same others must go on. */
 static void held_up(void)
 {
@@ -286,6 +297,7 @@ static struct fault cases[] = {
         {0, "late answers: an fd that nobody wants is closed, nothing is written", late_answers},
         {0, "all channels stuck: another helper takes what is opened, the first keeps what it has", abandoned},
         {0, "an abandoned helper whose last handle is closed is let go", abandoned_ends},
+        {0, "a handle of a helper whose channels are all stuck is closed without a wait", close_of_another},
         {0, "16 reads without a deadline hold up nothing else", held_up},
         {0, "too many helpers stuck: -EAGAIN and a line in the log, until some are let go", limit},
         {0, "the process exits while the mount hangs", process_exits},
