@@ -66,7 +66,7 @@ int message_fill(const struct helper_call *call, struct helper *helper, struct c
 	asked->flags = call->flags;
 	asked->mode = call->mode;
 	asked->length = length;
-	asked->offset = call->offset >= 0 ? call->offset + (int64_t)moved : -1;
+	asked->offset = call->offset >= 0 ? (int64_t)((uint64_t)call->offset + moved) : -1; /* a liar may have moved too much */
 	for (unsigned i = 0; i < 2; i++)
 		asked->path_size[i] = call->path[i] ? (uint32_t)strlen(call->path[i]) + 1 : 0;
 	if (call->opcode != HELPER_OPEN)
