@@ -40,7 +40,7 @@ _Noreturn static void end(int status)
 
 /* ---- messages */
 
-enum { MOST_PASSED = HELPER_CHANNELS + 1 };
+enum { MOST_PASSED = HELPER_CHANNELS + 1, FDS_LOST = 1000 };
 
 union control {
 	char bytes[CMSG_SPACE(MOST_PASSED * sizeof(int))];
@@ -58,7 +58,14 @@ static unsigned take_fds(struct msghdr *head, int *fds, unsigned most)
 	return (unsigned)count;
 }
 
-/* Its size; the helper ends where the other end has gone, or sends what does not fit. */
+static void close_fds(const int *fds, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		RAW_1(SYS_close, fds[i]);
+}
+
+/* Its size, and how many fds came with it; FDS_LOST: some could not be taken, the limit is reached, and the others are closed. The helper
+ * ends where the other end has gone, or sends what does not fit. */
 static size_t receive(int fd, void *to, size_t size, int *fds, unsigned most, unsigned *count)
 {
 	union control control;
@@ -69,9 +76,13 @@ static size_t receive(int fd, void *to, size_t size, int *fds, unsigned most, un
 	do
 		n = RAW_3(SYS_recvmsg, fd, &head, MSG_CMSG_CLOEXEC);
 	while (n == -EINTR);
-	if (n <= 0 || (head.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
+	if (n <= 0 || (head.msg_flags & MSG_TRUNC))
 		end(n == 0 ? 0 : 1);
 	*count = take_fds(&head, fds, most);
+	if (head.msg_flags & MSG_CTRUNC) {
+		close_fds(fds, *count < most ? *count : most);
+		*count = FDS_LOST;
+	}
 	return (size_t)n;
 }
 
@@ -89,20 +100,30 @@ static void send_reply(int fd, const struct helper_reply *reply)
 
 /* ---- channels */
 
+static void answer(struct channel *channel, size_t size, unsigned fds, struct helper_reply *reply)
+{
+	struct helper_message *message = &channel->message;
+	void *window = windows + (size_t)(channel - channels) * HELPER_WINDOW;
+	bool lost = fds == FDS_LOST;
+	if (!helper_request_is_valid(message, size, lost ? helper_request_fds(&message->request) : fds))
+		end(1);
+	*reply = (struct helper_reply){.version = HELPER_VERSION, .id = message->request.id, .result = -EMFILE};
+	if (lost)
+		return;
+	serve(&files, message, channel->passed, window, reply);
+	close_fds(channel->passed, fds); /* before the reply: after it the channel counts as free */
+}
+
 static void *channel_main(void *arg)
 {
 	struct channel *channel = arg;
-	unsigned number = (unsigned)(channel - channels), fds;
+	int fd = HELPER_CHANNELS_FROM + (int)(channel - channels);
 	pthread_barrier_wait(&all_run);
 	for (;;) {
 		struct helper_reply reply;
-		int fd = HELPER_CHANNELS_FROM + (int)number;
+		unsigned fds;
 		size_t size = receive(fd, &channel->message, sizeof channel->message, channel->passed, 2, &fds);
-		if (!helper_request_is_valid(&channel->message, size, fds))
-			end(1);
-		serve(&files, &channel->message, channel->passed, windows + (size_t)number * HELPER_WINDOW, &reply);
-		for (unsigned i = 0; i < fds; i++)
-			RAW_1(SYS_close, channel->passed[i]); /* before the reply: after it the channel counts as free */
+		answer(channel, size, fds, &reply);
 		send_reply(fd, &reply);
 	}
 	return NULL;

@@ -269,6 +269,29 @@ static void no_fds_for_the_next(void)
 	use(handle_of_null());
 }
 
+/* The helper's limit is the hard one of the process that starts it. */
+static void no_fds_in_the_helper(void)
+{
+	struct rlimit limit;
+	int handles[80];
+	unsigned count = 0;
+	long handle;
+	log_keep();
+	CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0, "getrlimit");
+	limit.rlim_cur = limit.rlim_max = 64;
+	CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0 && chdir("/") == 0, "setrlimit");
+	while (count < 80 && (handle = run_isolated(open_null())) >= UNSTICK_HANDLE_BASE)
+		handles[count++] = (int)handle;
+	CHECK(count > 20 && count < 80 && handle == -EMFILE, "after %u handles: %ld", count, handle);
+	CHECK(run_isolated(UNSTICK_UNLINKAT(AT_FDCWD, "nothing", 0)) == -EMFILE, "a request that an fd comes with");
+	use(handles[0]);
+	CHECK(run(&UNSTICK_CLOSE(handles[1])) == 0, "close");
+	CHECK(run_isolated(UNSTICK_UNLINKAT(AT_FDCWD, "nothing", 0)) == -ENOENT, "with room for one fd");
+	CHECK(run_isolated(UNSTICK_RENAMEAT(AT_FDCWD, "nothing", AT_FDCWD, "other", 0)) == -EMFILE, "and of two");
+	CHECK(run_isolated(open_null()) >= UNSTICK_HANDLE_BASE, "the room is there still");
+	CHECK(log_count("started") == 1, "the helper has gone on");
+}
+
 static bool has_reader(int writer)
 {
 	struct pollfd fd = {.fd = writer, .events = POLLOUT};
@@ -305,7 +328,8 @@ int main(int argc, char **argv)
 	        {10, "no fds left: -EMFILE, none leaks, later it works", no_fds},
 	        {11, "no fds left for one in the place of one that has ended: -EMFILE", no_fds_for_the_next},
 	        {12, "however few fds there are: -EMFILE, until there are enough", short_of_fds},
-	        {13, "a file whose open came to something late is closed", late_open},
+	        {13, "no fds left in the helper: -EMFILE, and it goes on", no_fds_in_the_helper},
+	        {14, "a file whose open came to something late is closed", late_open},
 	};
 	return fault_main(argc, argv, faults, sizeof faults / sizeof faults[0]);
 }
