@@ -61,7 +61,7 @@ static int begin_locked(struct helper_call *call, const struct identity *identit
 	error = set_find(identity, &call->set);
 	if (error)
 		return error;
-	error = set_helper(call->set, true, &helper);
+	error = set_helper(call->set, RIGHT_TO_START, &helper);
 	if (!error)
 		helper_put(helper);
 	return error;
@@ -123,18 +123,33 @@ void helper_call_end(struct helper_call *call)
 
 /* ---- a channel */
 
-/* The rights with which this thread would start another helper. */
-static bool has_rights_of(const struct helper_set *set)
+/* Under the lock, which is dropped meanwhile. */
+static int find_right(struct helper_call *call)
 {
 	struct identity identity;
-	return identity_of_thread(&identity) == 0 && identity_equal(&set->identity, &identity, true);
+	helper_drop_lock();
+	int error = identity_of_thread(&identity);
+	helper_take_lock();
+	if (identity_may_be_read_later(error))
+		return error;
+	call->right = !error && identity_equal(&call->set->identity, &identity, true) ? RIGHT_TO_START : NO_RIGHT_TO_START;
+	return 0;
+}
+
+static int find_by_set(struct helper_call *call, struct helper **ret)
+{
+	int error = set_helper(call->set, call->right, ret);
+	if (error != SET_NEEDS_RIGHT)
+		return error;
+	error = find_right(call);
+	return error ? error : set_helper(call->set, call->right, ret);
 }
 
 /* Under the lock; with a reference. */
-static int find_helper(const struct helper_call *call, bool may_start, struct helper **ret)
+static int find_helper(struct helper_call *call, struct helper **ret)
 {
 	if (call->set)
-		return set_helper(call->set, may_start, ret);
+		return find_by_set(call, ret);
 	int error = look_at_handles(call, ret);
 	if (error < 0)
 		return error;
@@ -143,10 +158,10 @@ static int find_helper(const struct helper_call *call, bool may_start, struct he
 }
 
 /* Under the lock. With a reference to the helper. */
-static int take_channel(const struct helper_call *call, bool may_start, struct helper **helper, struct channel **ret)
+static int take_channel(struct helper_call *call, struct helper **helper, struct channel **ret)
 {
 	for (;;) {
-		int error = find_helper(call, may_start, helper);
+		int error = find_helper(call, helper);
 		if (error)
 			return error;
 		*ret = channel_take(*helper);
@@ -163,10 +178,10 @@ static int take_channel(const struct helper_call *call, bool may_start, struct h
 /* ---- a request */
 
 /* A channel with the request in it, and a reference to its helper. Under the lock. */
-static int take_filled_channel(const struct helper_call *call, bool may_start, size_t moved, uint32_t length,
-                               struct helper **helper, struct channel **channel)
+static int take_filled_channel(struct helper_call *call, size_t moved, uint32_t length, struct helper **helper,
+                               struct channel **channel)
 {
-	int error = take_channel(call, may_start, helper, channel);
+	int error = take_channel(call, helper, channel);
 	if (error)
 		return error;
 	error = message_fill(call, *helper, *channel, moved, length);
@@ -178,14 +193,13 @@ static int take_filled_channel(const struct helper_call *call, bool may_start, s
 	return error;
 }
 
-static struct answer ask(const struct helper_call *call, const struct passing *passing, bool may_start, size_t moved,
-                         uint32_t length)
+static struct answer ask(struct helper_call *call, const struct passing *passing, size_t moved, uint32_t length)
 {
 	struct helper_message message;
 	struct helper *helper;
 	struct channel *channel;
 	helper_take_lock();
-	int error = take_filled_channel(call, may_start, moved, length, &helper, &channel);
+	int error = take_filled_channel(call, moved, length, &helper, &channel);
 	helper_drop_lock();
 	if (error)
 		return (struct answer){.result = error};
@@ -213,26 +227,25 @@ static bool had_ended(const struct answer *answer)
 }
 
 /* One that had ended before the request was sent has done nothing: another is asked, or, for a handle of its own, -ESTALE. */
-static struct answer ask_one_that_lives(const struct helper_call *call, const struct passing *passing, bool may_start, size_t moved,
-                                        uint32_t length)
+static struct answer ask_one_that_lives(struct helper_call *call, const struct passing *passing, size_t moved, uint32_t length)
 {
 	enum { MOST_TRIES = 3 };
-	struct answer answer = ask(call, passing, may_start, moved, length);
+	struct answer answer = ask(call, passing, moved, length);
 	for (int tries = 1; had_ended(&answer) && call->set && tries < MOST_TRIES; tries++)
-		answer = ask(call, passing, may_start, moved, length);
+		answer = ask(call, passing, moved, length);
 	if (had_ended(&answer) && !call->set)
 		answer.result = -ESTALE;
 	return answer;
 }
 
-static long make_parts(const struct helper_call *call, const struct passing *passing, bool may_start)
+static long make_parts(struct helper_call *call, const struct passing *passing)
 {
 	size_t moved = 0;
 	struct answer answer;
 	do {
 		size_t left = call->length - moved;
 		uint32_t length = (uint32_t)(left < HELPER_WINDOW ? left : HELPER_WINDOW);
-		answer = ask_one_that_lives(call, passing, may_start, moved, length);
+		answer = ask_one_that_lives(call, passing, moved, length);
 		bool moves = call->opcode == HELPER_READ || call->opcode == HELPER_WRITE;
 		if (!moves)
 			return answer.result;
@@ -261,6 +274,6 @@ long helper_call_make(struct helper_call *call)
 		return result;
 	result = passing_collect(call, &passing);
 	if (!result)
-		result = make_parts(call, &passing, call->set && has_rights_of(call->set));
+		result = make_parts(call, &passing);
 	return result;
 }

@@ -23,6 +23,9 @@
 
 struct helper_set;
 
+/* May the thread that makes a call start a helper for it, having the rights of its set? Read from /proc only if there is none. */
+enum start_right { RIGHT_UNKNOWN, RIGHT_TO_START, NO_RIGHT_TO_START };
+
 /* The caller's, with all that it points to, until the call has been made. */
 struct helper_call {
 	uint32_t opcode;     /* enum helper_opcode */
@@ -36,6 +39,7 @@ struct helper_call {
 	/* Private: */
 	struct helper_set *set; /* without a handle: whose helper is to make it */
 	long known;             /* its result, if that needs no helper */
+	enum start_right right;
 	bool has_cwd;
 	int cwd; /* where relative paths begin, opened in the thread that has begun it */
 };

@@ -17,6 +17,7 @@
 #include <sys/types.h>
 
 #include "base/lock.h"
+#include "helper/client.h"
 #include "helper/handles.h"
 #include "helper/identity.h"
 #include "helper/protocol.h"
@@ -157,9 +158,10 @@ void helper_disown_all(void);
 /* The set of an identity, with a reference. 0; -ENOMEM; -EAGAIN: too many. */
 int set_find(const struct identity *identity, struct helper_set **ret);
 void set_drop(struct helper_set *set);
-/* Its helper, with a reference. If there is none, or it is held up, one is started, for which the lock is dropped meanwhile;
- * unless the calling thread may not because its rights are others: then the one that is held up, or -EAGAIN. Other errors are of
- * the start; -ECANCELED, -ETIMEDOUT: cut short. */
-int set_helper(struct helper_set *set, bool may_start, struct helper **ret);
+enum { SET_NEEDS_RIGHT = 1 };
+/* Its helper, with a reference. If there is none, or it is held up, one is started, for which the lock is dropped meanwhile. If it is not
+ * known whether the calling thread may: SET_NEEDS_RIGHT. If it may not, because its rights are others: the one that is held up, or
+ * -EAGAIN. Other errors are of the start; -ECANCELED, -ETIMEDOUT: cut short. */
+int set_helper(struct helper_set *set, enum start_right right, struct helper **ret);
 
 #endif

@@ -127,7 +127,7 @@ static int await_start(struct helper *helper)
 	return error;
 }
 
-int set_helper(struct helper_set *set, bool may_start, struct helper **ret)
+int set_helper(struct helper_set *set, enum start_right right, struct helper **ret)
 {
 	for (;;) {
 		struct helper *helper = set->current;
@@ -138,15 +138,19 @@ int set_helper(struct helper_set *set, bool may_start, struct helper **ret)
 			helper_hold(helper);
 			channels_look(helper);
 			bool held_up = helper->state == HELPER_RUNS && channels_are_held_up(helper);
-			if (helper->state == HELPER_RUNS && (!held_up || !may_start)) {
+			if (helper->state == HELPER_RUNS && (!held_up || right == NO_RIGHT_TO_START)) {
 				*ret = helper;
 				return 0;
 			}
-			if (held_up)
+			if (held_up && right == RIGHT_UNKNOWN)
+				error = SET_NEEDS_RIGHT;
+			else if (held_up)
 				helper_replace(helper);
 			helper_put(helper);
+		} else if (right == RIGHT_UNKNOWN) {
+			error = SET_NEEDS_RIGHT;
 		} else {
-			error = may_start ? start(set) : -EAGAIN;
+			error = right == RIGHT_TO_START ? start(set) : -EAGAIN;
 		}
 		if (error)
 			return error;
