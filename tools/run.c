@@ -60,7 +60,7 @@ static int set_duration(int64_t *ns)
 	return parse_duration(optarg, ns) ? 0 : refuse("%s: not a duration: give 30s, 1.5m, 250ms or the like", optarg);
 }
 
-/* KILL and STOP as the first signal would leave nothing to wait for. */
+/* STOP would leave behind what never ends. */
 static int set_signal(int *signal)
 {
 	return parse_signal(optarg, signal) && *signal != SIGSTOP
