@@ -207,7 +207,7 @@ int unstick_engine_new(struct unstick_engine **ret, const struct unstick_engine_
 	int choice, error = ret ? check_options(options, &checked) : engine_refuse_null("engine", "ret");
 	if (error || (error = choice_of(checked.back_end, &choice)))
 		return error;
-	linger_is_alone = get_nprocs() == 1;
+	atomic_store_explicit(&linger_is_alone, get_nprocs() == 1, memory_order_relaxed);
 	registry_start();
 	struct unstick_engine *engine = calloc(1, sizeof *engine);
 	if (!engine)

@@ -9,6 +9,7 @@
 #ifndef UNSTICK_ENGINE_LINGER_H
 #define UNSTICK_ENGINE_LINGER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -22,12 +23,13 @@ struct lingering {
 	unsigned rests;    /* sleeps to come without looks */
 };
 
-extern bool linger_is_alone; /* one processor */
+extern _Atomic bool linger_is_alone; /* one processor; a hint, found out anew with each engine */
 
 /* How often to look now. */
 static inline unsigned linger_looks(const struct lingering *linger)
 {
-	return linger->looks && !linger->rests && !linger_is_alone ? LINGER_LOOKS : 0;
+	bool may_look = linger->looks && !linger->rests && !atomic_load_explicit(&linger_is_alone, memory_order_relaxed);
+	return may_look ? LINGER_LOOKS : 0;
 }
 
 /* It has looked that often. */

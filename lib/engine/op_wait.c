@@ -12,7 +12,7 @@
 #include "engine/worker.h"
 #include "wake/sleep.h"
 
-bool linger_is_alone;
+_Atomic bool linger_is_alone;
 
 /* Somebody sleeps until any of several operations has ended: memory-model.md, M. */
 static _Atomic uint32_t any_events, any_waiters;
