@@ -198,15 +198,35 @@ Test(op, a_cache_is_used_before_others)
 	cr_assert_eq(op_new(&cache, 1), other);
 }
 
+Test(op, a_cache_is_filled_with_what_is_free)
+{
+	struct op_cache cache = {0};
+	take(NULL, MANY);
+	drop(NULL, MANY);
+	unsigned chunks = count_chunks();
+	op_cache_fill(&cache, 5);
+	cr_assert_eq(cache.count, 5);
+	op_cache_fill(&cache, 5);
+	cr_assert_eq(cache.count, 5, "what it had is kept");
+	take(&cache, 5);
+	cr_assert(cache.count == 0 && !cache.first);
+	drop(&cache, 5);
+	op_cache_empty(&cache);
+	op_cache_fill(&cache, 2 * MANY);
+	op_cache_empty(&cache);
+	take(NULL, MANY);
+	cr_assert_eq(count_chunks(), chunks, "some were lost");
+}
+
 /* Each marks what it has taken: no mark may be there already, nor vanish. */
 enum { THREADS = 4, ROUNDS = 200000, HELD = 3 };
 
-static long take_and_mark(long mark)
+static long take_and_mark(struct op_cache *cache, long mark)
 {
 	struct op *held[HELD];
 	long wrong = 0;
 	for (int i = 0; i < HELD; i++) {
-		held[i] = op_new(NULL, 1);
+		held[i] = op_new(cache, 1);
 		wrong += !held[i] || held[i]->arg;
 		if (held[i])
 			held[i]->arg = (void *)mark;
@@ -224,8 +244,13 @@ static long take_and_mark(long mark)
 static void *thread(void *arg)
 {
 	long wrong = 0;
-	for (int i = 0; i < ROUNDS; i++)
-		wrong += take_and_mark((long)arg);
+	for (int i = 0; i < ROUNDS; i++) {
+		struct op_cache cache = {0};
+		if (i % 2)
+			op_cache_fill(&cache, HELD + 2);
+		wrong += take_and_mark(i % 2 ? &cache : NULL, (long)arg);
+		op_cache_empty(&cache);
+	}
 	return (void *)wrong;
 }
 

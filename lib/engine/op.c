@@ -5,7 +5,7 @@
  * Free operations are a lock-free stack (a tag in its head against A-B-A); a worker keeps some of its own, so that operations
  * that begin and end on one worker do not touch it. The argument for the stack: next is read from an operation that
  * may have been taken meanwhile, which is harmless, its memory stays an operation; the tag has then changed and the exchange
- * fails.
+ * fails. The same holds for several that are taken together: the links between them were right if the tag has not changed.
  */
 #include "engine/op.h"
 
@@ -19,7 +19,11 @@ enum { CACHE_MOST = 1024, CACHE_SPILL = 512 };
 static const uint64_t REFS_MASK = OP_REFS_MASK, GENERATION_ONE = (uint64_t)1 << 32;
 
 _Atomic(struct op *) op_chunks[OP_MAX_CHUNKS];
-static _Atomic uint64_t free_head; /* tag << 32 | slot + 1; 0 there: empty */
+
+/* On a line of its own: all threads that submit write to it. */
+static struct {
+	_Alignas(64) _Atomic uint64_t head; /* tag << 32 | slot + 1; 0 there: empty */
+} free_ops;
 
 static struct lock grow_lock;
 static unsigned chunk_count;
@@ -34,30 +38,45 @@ static uint64_t head_for(uint64_t old, const struct op *first)
 /* `first` to `last` are linked by next. */
 static void push_free(struct op *first, struct op *last)
 {
-	uint64_t head = atomic_load_explicit(&free_head, memory_order_relaxed);
+	uint64_t head = atomic_load_explicit(&free_ops.head, memory_order_relaxed);
 	do
 		atomic_store_explicit(&last->next, (uint32_t)head ? op_at((uint32_t)head - 1) : NULL, memory_order_relaxed);
-	while (!atomic_compare_exchange_weak_explicit(&free_head, &head, head_for(head, first), memory_order_release,
+	while (!atomic_compare_exchange_weak_explicit(&free_ops.head, &head, head_for(head, first), memory_order_release,
 	                                              memory_order_relaxed));
 }
 
-static struct op *pop_free(void)
+/* Up to `most`, linked by next, the last one's NULL; their number. */
+static unsigned pop_free(struct op **ret, unsigned most)
 {
-	uint64_t head = atomic_load_explicit(&free_head, memory_order_acquire);
+	uint64_t head = atomic_load_explicit(&free_ops.head, memory_order_acquire);
 	while ((uint32_t)head) {
-		struct op *op = op_at((uint32_t)head - 1);
-		struct op *next = atomic_load_explicit(&op->next, memory_order_relaxed);
-		if (atomic_compare_exchange_weak_explicit(&free_head, &head, head_for(head, next), memory_order_acquire,
-		                                          memory_order_acquire))
-			return op;
+		struct op *first = op_at((uint32_t)head - 1), *last = first;
+		struct op *next = atomic_load_explicit(&first->next, memory_order_relaxed);
+		unsigned count = 1;
+		for (; next && count < most; count++) {
+			last = next;
+			next = atomic_load_explicit(&last->next, memory_order_relaxed);
+		}
+		if (atomic_compare_exchange_weak_explicit(&free_ops.head, &head, head_for(head, next), memory_order_acquire,
+		                                          memory_order_acquire)) {
+			atomic_store_explicit(&last->next, NULL, memory_order_relaxed);
+			*ret = first;
+			return count;
+		}
 	}
-	return NULL;
+	return 0;
 }
 
-static struct op *grow(void)
+static struct op *pop_free_one(void)
+{
+	struct op *op;
+	return pop_free(&op, 1) ? op : NULL;
+}
+
+__attribute__((cold)) static struct op *grow(void)
 {
 	lock_take(&grow_lock);
-	struct op *op = pop_free(); /* another has grown it meanwhile */
+	struct op *op = pop_free_one(); /* another has grown it meanwhile */
 	struct op *chunk = op || chunk_count == OP_MAX_CHUNKS ? NULL : aligned_alloc(64, OP_CHUNK * sizeof *chunk);
 	if (chunk) {
 		memset(chunk, 0, OP_CHUNK * sizeof *chunk);
@@ -77,13 +96,19 @@ static struct op *grow(void)
 static struct op *take_free(struct op_cache *cache)
 {
 	if (!cache || !cache->first) {
-		struct op *op = pop_free();
+		struct op *op = pop_free_one();
 		return op ? op : grow();
 	}
 	struct op *op = cache->first;
 	cache->first = atomic_load_explicit(&op->next, memory_order_relaxed);
 	cache->count--;
 	return op;
+}
+
+void op_cache_fill(struct op_cache *cache, unsigned count)
+{
+	if (!cache->first)
+		cache->count = pop_free(&cache->first, count);
 }
 
 void op_clear_cold(struct op *op)

@@ -34,10 +34,9 @@ enum op_phase {
 
 /* Notes to the worker, in op->notes. */
 enum {
-	NOTE_SUBMIT = 1u << 0,
-	NOTE_CANCEL = 1u << 1,   /* -ECANCELED */
-	NOTE_EXPIRE = 1u << 2,   /* -ETIMEDOUT: its token's deadline */
-	NOTE_RETURNED = 1u << 3, /* its call has a result */
+	NOTE_CANCEL = 1u << 0,   /* -ECANCELED */
+	NOTE_EXPIRE = 1u << 1,   /* -ETIMEDOUT: its token's deadline */
+	NOTE_RETURNED = 1u << 2, /* its call has a result */
 };
 
 /* Bits of op->word, which is a futex. */
@@ -65,8 +64,15 @@ struct op {
 	uint32_t slot;
 	int reason;
 
-	struct wheel_link link; /* in the worker's wheel from start to end; before that its `prev` is the link of the local queue */
-	unstick_time deadline;  /* UNSTICK_NEVER: none */
+	union {
+		struct wheel_link link; /* in the worker's wheel, from start to end */
+		struct {
+			struct wheel_link *none; /* NULL: not in the wheel */
+			struct op *next;
+			struct op *older; /* of the first of a batch: the first of the batch that came before */
+		} queue;                  /* before that, on the way to the worker: memory-model.md, K */
+	};
+	unstick_time deadline; /* UNSTICK_NEVER: none */
 	void *buf;
 	size_t len;
 	int fd, op_flags;
@@ -96,14 +102,31 @@ static inline struct op *op_of(struct wheel_link *link)
 	return (struct op *)(void *)((char *)link - offsetof(struct op, link));
 }
 
+/* New operations in the order in which they were submitted, linked by queue.next. */
+struct op_queue {
+	struct op *first, *last;
+};
+
+static inline void op_enqueue(struct op_queue *queue, struct op *op)
+{
+	op->queue.next = NULL;
+	if (queue->last)
+		queue->last->queue.next = op;
+	else
+		queue->first = op;
+	queue->last = op;
+}
+
 /* Free operations of one thread's own. */
 struct op_cache {
 	struct op *first;
 	unsigned count;
 };
 /* A new one with `references`. From `link` on its fields are zero, and `reason`; the others are to be set. NULL: no memory. `cache`
- * is the calling worker's, or NULL. */
+ * is the calling thread's own, or NULL. */
 struct op *op_new(struct op_cache *cache, unsigned references);
+/* Takes up to `count` free ones into it in one step, so that op_new() need not for each. */
+void op_cache_fill(struct op_cache *cache, unsigned count);
 /* Before the last reference goes, the fields that are not set for each operation are to be made zero. */
 void op_clear_cold(struct op *op);
 void op_hold(struct op *op);

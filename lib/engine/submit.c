@@ -12,6 +12,9 @@
 #include "engine/request.h"
 #include "engine/worker.h"
 
+/* Free operations that submit_many() takes together; what it then has no use for goes back. */
+enum { FREE_AT_ONCE = 64 };
+
 /* The only worker of an engine gives to itself, and does not end before it has taken it: it need not be counted. */
 static bool is_counted(const struct unstick_engine *engine)
 {
@@ -67,14 +70,15 @@ static void discard(struct op *op, bool has_handle)
 	op_drop(NULL, op);
 }
 
-/* A new operation with a reference of the engine's and perhaps one of the caller's; its token is looked at by make_watch(). */
-static int make(struct unstick_engine *engine, const struct unstick_request *request, bool has_handle, struct op **ret)
+/* A new operation with a reference of the engine's and perhaps one of the caller's, out of `spare` if that is given; its token is looked at by make_watch(). */
+static int make(struct unstick_engine *engine, struct op_cache *spare, const struct unstick_request *request, bool has_handle,
+                struct op **ret)
 {
 	int error = request_check(request, has_handle);
 	if (error)
 		return error;
 	struct worker *worker = worker_for(engine, request->fd);
-	struct op *op = op_new(worker_current == worker ? &worker->cache : NULL, has_handle ? 2 : 1);
+	struct op *op = op_new(worker_current == worker ? &worker->cache : spare, has_handle ? 2 : 1);
 	if (!op)
 		return -ENOMEM;
 	op->worker = worker;
@@ -104,16 +108,17 @@ static int make_watch(struct op *op, struct unstick_token *token)
 static void give(struct op *op)
 {
 	if (worker_current == op->worker) {
-		worker_take(op->worker, op);
+		op_enqueue(&op->worker->local, op);
 		return;
 	}
-	worker_post(op, NOTE_SUBMIT);
+	op->queue.next = NULL;
+	worker_give(op->worker, op);
 }
 
 static int submit(struct unstick_engine *engine, const struct unstick_request *request, struct unstick_op **ret)
 {
 	struct op *op;
-	int error = make(engine, request, ret, &op);
+	int error = make(engine, NULL, request, ret, &op);
 	if (error)
 		return error;
 	if (request->token && (error = make_watch(op, request->token))) {
@@ -142,17 +147,18 @@ int unstick_engine_submit(struct unstick_engine *engine, const struct unstick_re
 	return error;
 }
 
-/* Operations for one worker, linked as its inbox is: the last one first. */
+/* Operations for one worker; and free ones for those that are still to come. */
 struct batch {
 	struct worker *worker;
-	struct op *first, *last;
+	struct op_queue ops;
+	struct op_cache spare;
 };
 
 static void flush(struct batch *batch)
 {
-	if (batch->first)
-		worker_post_many(batch->worker, batch->first, batch->last);
-	batch->first = batch->last = NULL;
+	if (batch->ops.first)
+		worker_give(batch->worker, batch->ops.first);
+	batch->ops = (struct op_queue){0};
 }
 
 static void add(struct batch *batch, struct op *op)
@@ -160,13 +166,11 @@ static void add(struct batch *batch, struct op *op)
 	if (batch->worker != op->worker)
 		flush(batch);
 	batch->worker = op->worker;
-	atomic_store_explicit(&op->notes, NOTE_SUBMIT, memory_order_relaxed);
-	atomic_store_explicit(&op->next, batch->first, memory_order_relaxed);
-	batch->last = batch->last ? batch->last : op;
-	batch->first = op;
+	op_enqueue(&batch->ops, op);
 }
 
-static int submit_to(struct batch *batch, struct unstick_engine *engine, const struct unstick_request *request,
+/* `left`: how many there are, with this one. */
+static int submit_to(struct batch *batch, struct unstick_engine *engine, const struct unstick_request *request, unsigned left,
                      struct unstick_op **ret)
 {
 	struct op *op;
@@ -174,7 +178,8 @@ static int submit_to(struct batch *batch, struct unstick_engine *engine, const s
 		flush(batch); /* keeps the order */
 		return submit(engine, request, ret);
 	}
-	int error = make(engine, request, ret, &op);
+	op_cache_fill(&batch->spare, left < FREE_AT_ONCE ? left : FREE_AT_ONCE);
+	int error = make(engine, &batch->spare, request, ret, &op);
 	if (error)
 		return error;
 	if (ret)
@@ -195,9 +200,10 @@ int unstick_engine_submit_many(struct unstick_engine *engine, const struct unsti
 		return error;
 	struct batch batch = {0};
 	unsigned begun = 0;
-	while (begun < count && !(error = submit_to(&batch, engine, &requests[begun], ret ? &ret[begun] : NULL)))
+	while (begun < count && !(error = submit_to(&batch, engine, &requests[begun], count - begun, ret ? &ret[begun] : NULL)))
 		begun++;
 	flush(&batch);
+	op_cache_empty(&batch.spare);
 	leave_intake(engine);
 	return begun ? (int)begun : error;
 }

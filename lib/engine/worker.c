@@ -49,34 +49,32 @@ static void ring(struct worker *worker)
 		worker->back_end->ring(worker);
 }
 
-void worker_post_many(struct worker *worker, struct op *first, struct op *last)
+static void push_note(struct worker *worker, struct op *op)
 {
 	struct op *head = atomic_load_explicit(&worker->inbox, memory_order_relaxed);
 	do
-		atomic_store_explicit(&last->next, head, memory_order_relaxed);
-	while (!atomic_compare_exchange_weak(&worker->inbox, &head, first));
+		atomic_store_explicit(&op->next, head, memory_order_relaxed);
+	while (!atomic_compare_exchange_weak(&worker->inbox, &head, op));
 	ring(worker);
 }
 
 void worker_post(struct op *op, unsigned note)
 {
-	if (!(note & NOTE_SUBMIT))
-		op_hold(op); /* the inbox's; a new operation is in it with the engine's reference */
+	op_hold(op); /* the inbox's */
 	if (atomic_fetch_or(&op->notes, note) == 0)
-		worker_post_many(op->worker, op, op);
+		push_note(op->worker, op);
 	else
-		op_drop(NULL, op); /* it is in the inbox already, with a reference, which becomes the engine's when it is begun */
+		op_drop(NULL, op); /* it is in the inbox already, with a reference */
 }
 
 /* Not linked by `next`, which is the inbox's: the operation may be noted for something before it is begun. */
-void worker_take(struct worker *worker, struct op *op)
+void worker_give(struct worker *worker, struct op *first)
 {
-	op->link.prev = NULL;
-	if (worker->local_last)
-		worker->local_last->link.prev = &op->link;
-	else
-		worker->local_first = op;
-	worker->local_last = op;
+	struct op *head = atomic_load_explicit(&worker->arrivals, memory_order_relaxed);
+	do
+		first->queue.older = head;
+	while (!atomic_compare_exchange_weak(&worker->arrivals, &head, first));
+	ring(worker);
 }
 
 /* The notes are taken in one step: what is noted later puts the operation into the inbox anew. */
@@ -84,12 +82,6 @@ static void take_notes_of(struct worker *worker, struct op *op)
 {
 	unsigned notes = atomic_exchange(&op->notes, 0);
 	int reason = notes & NOTE_EXPIRE ? -ETIMEDOUT : notes & NOTE_CANCEL ? -ECANCELED : 0;
-	if (notes & NOTE_SUBMIT) {
-		if (!op->reason)
-			op->reason = reason; /* cancelled before it was begun: nothing is done */
-		course_begin(worker, op);
-		return; /* with it goes the engine's reference */
-	}
 	if ((notes & NOTE_RETURNED) && op->phase != OP_ENDED)
 		course_call_returned(worker, op);
 	if (reason)
@@ -115,36 +107,80 @@ static void take_inbox(struct worker *worker)
 		return;
 	worker->was_given = true;
 	struct op *op = in_order(atomic_exchange(&worker->inbox, NULL)), *next;
-	for (unsigned taken = 1; op; op = next, taken++) {
+	for (; op; op = next) {
 		next = atomic_load_explicit(&op->next,
 		                            memory_order_relaxed); /* before the notes are taken, and the link with them */
 		take_notes_of(worker, op);
-		if (taken % AT_ONCE == 0)
-			worker->back_end->wait(worker, 0);
+	}
+}
+
+/* Batches come last in, first out. */
+static struct op *oldest_first(struct op *batch)
+{
+	struct op *first = NULL;
+	while (batch) {
+		struct op *older = batch->queue.older;
+		batch->queue.older = first;
+		first = batch;
+		batch = older;
+	}
+	return first;
+}
+
+/* Where the other thread has written it last: both lines come from there while the operation before it is begun. */
+static void expect(const struct op *op)
+{
+	if (!op)
+		return;
+	__builtin_prefetch(&op->life, 1);
+	__builtin_prefetch(&op->link, 1);
+}
+
+static void take_arrivals(struct worker *worker)
+{
+	if (!atomic_load_explicit(&worker->arrivals, memory_order_relaxed))
+		return;
+	worker->was_given = true;
+	struct op *batch = oldest_first(atomic_exchange(&worker->arrivals, NULL)), *newer, *next;
+	unsigned taken = 0;
+	for (; batch; batch = newer) {
+		newer = batch->queue.older; /* before it is begun, and the link with it; so next */
+		for (struct op *op = batch; op; op = next) {
+			next = op->queue.next;
+			expect(next ? next : newer);
+			course_begin(worker, op);
+			if (++taken % AT_ONCE == 0)
+				worker->back_end->wait(worker, 0);
+		}
 	}
 }
 
 /* Those that callbacks submit meanwhile are for the next round. */
 static void take_local(struct worker *worker)
 {
-	struct op *op = worker->local_first, *next;
-	worker->local_first = worker->local_last = NULL;
+	struct op *op = worker->local.first, *next;
+	worker->local = (struct op_queue){0};
 	for (; op; op = next) {
-		next = op->link.prev ? op_of(op->link.prev) : NULL;
+		next = op->queue.next;
 		course_begin(worker, op);
 	}
 }
 
 /* ---- rounds */
 
-/* Whoever posts: pushes (seq_cst), then loads `asleep`. We: store `asleep` (seq_cst), then load the inbox. One of us sees the
+static bool has_post(const struct worker *worker, memory_order order)
+{
+	return atomic_load_explicit(&worker->arrivals, order) || atomic_load_explicit(&worker->inbox, order);
+}
+
+/* Whoever posts: pushes (seq_cst), then loads `asleep`. We: store `asleep` (seq_cst), then load both lists. One of us sees the
  * other. */
 static unstick_time bed_time(struct worker *worker)
 {
-	if (worker->local_first || atomic_load_explicit(&worker->inbox, memory_order_relaxed))
+	if (worker->local.first || has_post(worker, memory_order_relaxed))
 		return 0;
 	atomic_store(&worker->asleep, 1);
-	if (atomic_load(&worker->inbox) || (atomic_load(&worker->closing) && !worker->cut_all)) {
+	if (has_post(worker, memory_order_seq_cst) || (atomic_load(&worker->closing) && !worker->cut_all)) {
 		atomic_store(&worker->asleep, 0);
 		return 0;
 	}
@@ -156,7 +192,7 @@ static void look_for_more(struct worker *worker)
 {
 	unsigned looks = worker->back_end->has_news ? linger_looks(&worker->linger) : 0;
 	for (unsigned left = looks; left > 0; left--) {
-		if (atomic_load_explicit(&worker->inbox, memory_order_relaxed) || worker->back_end->has_news(worker)) {
+		if (has_post(worker, memory_order_relaxed) || worker->back_end->has_news(worker)) {
 			linger_looked(&worker->linger, true);
 			return;
 		}
@@ -184,14 +220,15 @@ static void wait(struct worker *worker)
 
 static bool has_ended(const struct worker *worker)
 {
-	return worker->cut_all && !worker->live && !worker->local_first && !atomic_load(&worker->inbox);
+	return worker->cut_all && !worker->live && !worker->local.first && !has_post(worker, memory_order_seq_cst);
 }
 
 static void run(struct worker *worker)
 {
 	for (;;) {
 		worker->now = 0;
-		take_inbox(worker);
+		take_inbox(worker); /* first: what is cancelled before it was begun is not begun */
+		take_arrivals(worker);
 		take_local(worker);
 		course_expire(worker);
 		if (atomic_load_explicit(&worker->closing, memory_order_acquire) && !worker->cut_all)

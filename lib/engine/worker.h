@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * A worker: a thread that owns operations. It takes notes from its inbox, starts and cuts operations, keeps their deadlines in
+ * A worker: a thread that owns operations. It takes notes from its inbox, takes in new operations, starts and cuts operations, keeps their deadlines in
  * its wheel, waits in its back end, and calls back. All that happens to an operation between submit and end happens on this
  * thread, in this order of events. What it does not do: block in anything but its back end's wait and a callback; touch an fd
  * itself.
@@ -48,22 +48,23 @@ struct worker_counts {
 
 struct worker {
 	/* Of others: */
-	_Atomic(struct op *) inbox; /* last in, first out */
-	_Atomic uint32_t asleep;    /* it is going to wait, or waits: ring */
-	_Atomic uint32_t phase;     /* enum worker_phase, a futex */
+	_Atomic(struct op *) arrivals; /* new operations: the first of the batch that came last, linked by queue.older */
+	_Atomic(struct op *) inbox;    /* what others note about operations: last in, first out, linked by next */
+	_Atomic uint32_t asleep;       /* it is going to wait, or waits: ring */
+	_Atomic uint32_t phase;        /* enum worker_phase, a futex */
 	_Atomic bool closing;
 	/* Of the worker's own thread, or constant: */
 	_Alignas(64) const struct back_end *back_end;
 	void *state; /* the back end's */
 	struct offload *offload;
-	struct op *local_first, *local_last; /* submitted by its own thread */
+	struct op_queue local; /* submitted by its own thread */
 	struct op_cache cache;
 	unstick_time now; /* read once a round; 0: not yet in this round */
 	uint64_t live;    /* operations that have been taken and have not ended */
 	bool cut_all;
 	struct lingering linger;
 	bool has_left;  /* calls, to orphans, in this round */
-	bool was_given; /* this round's work came through the inbox: more may be on its way */
+	bool was_given; /* this round's work came from other threads: more may be on its way */
 	int error;      /* of open() */
 	pthread_t thread;
 	struct worker_counts counts;
@@ -91,12 +92,11 @@ void worker_posters_enter(void);
 void worker_posters_leave(void);
 void worker_after_fork(void);
 
-/* Tells the worker of op. The caller holds a reference; with NOTE_SUBMIT it gives the engine's. Any thread; async-signal-safe. */
+/* Tells the worker of op. The caller holds a reference. Any thread; async-signal-safe. */
 void worker_post(struct op *op, unsigned note);
-/* The same for many that are new; `first` to `last` linked by next, in reverse. */
-void worker_post_many(struct worker *worker, struct op *first, struct op *last);
-/* An operation that the worker's own thread submits: begun in this round, or the next. Takes the engine's reference. */
-void worker_take(struct worker *worker, struct op *op);
+/* Gives new operations to the worker, with the engine's reference to each: `first` and what is linked to it by queue.next. Any
+ * thread. */
+void worker_give(struct worker *worker, struct op *first);
 
 /* For back ends: op came to this. Kernel-internal numbers (-512...-516) count as -EINTR. A write that moved only a part is
  * begun again. */
