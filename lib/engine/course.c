@@ -29,19 +29,10 @@ static void count(_Atomic uint64_t *counter)
 	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
 }
 
-static unstick_time now_of(struct worker *worker)
-{
-	if (!worker->now)
-		worker->now = unstick_now();
-	return worker->now;
-}
-
 /* ---- the end of an operation */
 
-static void release(struct worker *worker, struct op *op)
+static void release_more(struct op *op)
 {
-	if (wheel_holds(&op->link))
-		wheel_remove(&worker->wheel, &op->link);
 	if (op->watch)
 		unstick_watch_free(op->watch); /* after it no note of the token comes */
 	if (op->way == WAY_THREAD)
@@ -54,8 +45,10 @@ static void release(struct worker *worker, struct op *op)
 /* Also gives back the engine's reference. */
 static void finish(struct worker *worker, struct op *op, long result)
 {
-	release(worker, op);
-	worker->live--;
+	if (wheel_holds(&op->link))
+		wheel_remove(&worker->wheel, &op->link);
+	if (op->has_more)
+		release_more(op);
 	count(&worker->counts.completed);
 	if (op->phase == OP_CUT && result == op->reason)
 		count(result == -ETIMEDOUT ? &worker->counts.expiries : &worker->counts.cancels);
@@ -63,6 +56,7 @@ static void finish(struct worker *worker, struct op *op, long result)
 	if (op->done) {
 		op_set_result(op, result);
 		op->done(op_handle(op), result, op->arg);
+		worker->now = 0; /* it may have taken long */
 		op_set_done(op);
 	} else {
 		op_set_result_and_done(op, result);
@@ -115,18 +109,17 @@ static int find_reason(struct worker *worker, const struct op *op)
 		return -ECANCELED;
 	if (op->reason)
 		return op->reason;
-	bool too_late = op->deadline != UNSTICK_NEVER && op->deadline <= now_of(worker);
+	bool too_late = op->deadline != UNSTICK_NEVER && op->deadline <= worker_now(worker);
 	return too_late && !(op->way == WAY_WHEEL && op->offset <= op->deadline) ? -ETIMEDOUT : 0;
 }
 
 void course_begin(struct worker *worker, struct op *op)
 {
-	worker->live++;
 	count(&worker->counts.begun);
 	int reason = op->way == WAY_NONE ? 0 : find_reason(worker, op);
 	if (op->way == WAY_NONE)
 		finish(worker, op, op->result);
-	else if (op->way == WAY_WHEEL && !reason && op->offset <= now_of(worker))
+	else if (op->way == WAY_WHEEL && !reason && op->offset <= worker_now(worker))
 		finish(worker, op, 0);
 	else if (reason && op->opcode != UNSTICK_OP_CLOSE)
 		refuse(worker, op, reason);
@@ -153,7 +146,7 @@ static void cut_call(struct worker *worker, struct op *op)
 		op->call = NULL;
 		finish(worker, op, op->reason);
 	} else if (waits) {
-		wheel_insert(&worker->wheel, &op->link, time_add(now_of(worker), GRACE));
+		wheel_insert(&worker->wheel, &op->link, time_add(worker_now(worker), GRACE));
 	} else {
 		leave_call(worker, op);
 	}
@@ -170,7 +163,7 @@ void worker_cut_failed(struct worker *worker, struct op *op)
 	if (op->phase != OP_CUT || op->way != WAY_NETWORK)
 		return;
 	wheel_remove(&worker->wheel, &op->link);
-	wheel_insert(&worker->wheel, &op->link, time_add(now_of(worker), CUT_AGAIN));
+	wheel_insert(&worker->wheel, &op->link, time_add(worker_now(worker), CUT_AGAIN));
 }
 
 void course_cut(struct worker *worker, struct op *op, int reason)
@@ -209,7 +202,7 @@ void course_expire(struct worker *worker)
 	struct wheel_link *link;
 	if (wheel_next(&worker->wheel) == UNSTICK_NEVER)
 		return;
-	while ((link = wheel_expired(&worker->wheel, now_of(worker))))
+	while ((link = wheel_expired(&worker->wheel, worker_now(worker))))
 		expire(worker, op_of(link));
 }
 
@@ -241,10 +234,11 @@ static bool goes_on(const struct op *op, long result)
 /* The result counts what was moved before this part, and every sign of a cut is given the reason of the cut. */
 static long final_result(const struct op *op, long result)
 {
-	if (result < 0 && op->moved)
-		return (long)op->moved;
+	long moved = (long)op_moved(op);
+	if (result < 0 && moved)
+		return moved;
 	if (result >= 0)
-		return (long)op->moved + result;
+		return moved + result;
 	bool by_us = op->phase == OP_CUT && (result == -EINTR || result == -ECANCELED || result == -ETIMEDOUT);
 	return by_us ? op->reason : result;
 }
@@ -269,14 +263,16 @@ void course_call_returned(struct worker *worker, struct op *op)
 
 void worker_pass_to_thread(struct worker *worker, struct op *op)
 {
-	if (!op->moved)
+	size_t moved = op_moved(op);
+	if (!moved)
 		vector_free(op);
-	struct offload_call *call = op->moved ? NULL : offload_call_new(op, NULL);
+	struct offload_call *call = moved ? NULL : offload_call_new(op, NULL);
 	if (!call) { /* a part has gone already: that is the result */
 		finish(worker, op, final_result(op, -ENOMEM));
 		return;
 	}
 	op->way = WAY_THREAD;
+	op->has_more = true;
 	op->call = call;
 	start_call(worker, op, 0);
 }

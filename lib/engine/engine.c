@@ -193,7 +193,7 @@ static struct unstick_engine *release(struct unstick_engine *engine)
 static int fill(struct unstick_engine *engine, const struct unstick_engine_options *options, int choice)
 {
 	struct offload_limits limits = {.most = {options->files, options->blocking}, .orphans = options->orphans};
-	engine->fork_epoch = registry_epoch();
+	engine->fork_epoch = engine_fork_epoch;
 	engine->isolates = options->flags & UNSTICK_ENGINE_ISOLATE;
 	engine->workers = aligned_alloc(64, options->workers * sizeof *engine->workers);
 	if (!engine->workers || offload_new(&engine->offload, &limits))

@@ -36,8 +36,14 @@ int engine_refuse_null(const char *what, const char *name);
 /* -EOWNERDEAD. */
 int engine_refuse_child(struct unstick_engine *engine, const char *what);
 
+/* Forks that this process is away from the one that loaded the library. */
+extern unsigned engine_fork_epoch;
+
 /* Is it the engine of a parent process, in a forked child? */
-bool engine_is_parents(const struct unstick_engine *engine);
+static inline bool engine_is_parents(const struct unstick_engine *engine)
+{
+	return engine->fork_epoch != engine_fork_epoch;
+}
 /* Is the calling thread one of its workers? */
 bool engine_has_worker_here(const struct unstick_engine *engine);
 

@@ -79,8 +79,9 @@ struct op {
 	uint8_t opcode, phase, way;
 	uint8_t fork_epoch; /* of the process that began it, as far as it fits */
 	bool has_handle;    /* one was given out: somebody may wait, with a reference or, wrongly, without */
+	bool has_more;      /* some of the following is not zero */
 	bool asks_once;     /* the uring back end's: it must not wait in the ring */
-	/* Zero but where the operation needs it: */
+	/* Zero but where the operation needs it; has_more says so: */
 
 	int64_t offset;
 	const void *addr;
@@ -96,6 +97,12 @@ struct op {
 
 _Static_assert(sizeof(struct op) <= 192, "an idle operation takes three cache lines");
 _Static_assert(offsetof(struct op, link) == 64 && offsetof(struct op, offset) == 128, "and its parts one each");
+
+/* Bytes of a write or send that have gone in parts. */
+static inline size_t op_moved(const struct op *op)
+{
+	return op->has_more ? op->moved : 0;
+}
 
 static inline struct op *op_of(struct wheel_link *link)
 {

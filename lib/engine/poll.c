@@ -197,6 +197,7 @@ static void start_poll(struct worker *worker, struct op *op)
 
 static void poll_start(struct worker *worker, struct op *op)
 {
+	op->has_more = true; /* its fd, and what has moved */
 	switch (op->opcode) {
 	case UNSTICK_OP_NOP:
 		end(worker, op, 0);

@@ -16,7 +16,7 @@
 
 static struct lock engines_lock; /* order: this one, then the helpers', then limit's and wake's */
 static struct unstick_engine *engines;
-static unsigned fork_epoch;
+unsigned engine_fork_epoch;
 
 static void before_fork(void)
 {
@@ -36,7 +36,7 @@ static void after_fork_child(void)
 {
 	helper_after_fork_child();
 	op_after_fork();
-	fork_epoch++;
+	engine_fork_epoch++;
 	worker_current = NULL;
 	worker_after_fork();
 	for (struct unstick_engine *engine = engines; engine; engine = engine->next)
@@ -59,19 +59,9 @@ void registry_start(void)
 	pthread_once(&once, register_once);
 }
 
-unsigned registry_epoch(void)
-{
-	return fork_epoch;
-}
-
 bool engine_is_of_parent(const struct op *op)
 {
-	return op->fork_epoch != (uint8_t)fork_epoch;
-}
-
-bool engine_is_parents(const struct unstick_engine *engine)
-{
-	return engine->fork_epoch != fork_epoch;
+	return op->fork_epoch != (uint8_t)engine_fork_epoch;
 }
 
 void registry_add(struct unstick_engine *engine)

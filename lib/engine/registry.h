@@ -6,8 +6,6 @@
 
 /* Registers the fork handlers; idempotent. Before the first engine. */
 void registry_start(void);
-/* Forks that this process is away from the one that loaded the library. */
-unsigned registry_epoch(void);
 void registry_add(struct unstick_engine *engine);
 void registry_remove(struct unstick_engine *engine);
 /* Closes the back ends of all its workers, which have ended; not during a fork. */

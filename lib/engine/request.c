@@ -159,20 +159,41 @@ static int check_isolation(const struct unstick_request *request)
 	return 0;
 }
 
-int request_check(const struct unstick_request *request, bool has_handle)
+enum {
+	SIMPLE = 1u << UNSTICK_OP_NOP | 1u << UNSTICK_OP_READ | 1u << UNSTICK_OP_WRITE | 1u << UNSTICK_OP_RECV |
+	         1u << UNSTICK_OP_SEND | 1u << UNSTICK_OP_RECVMSG | 1u << UNSTICK_OP_SENDMSG | 1u << UNSTICK_OP_ACCEPT |
+	         1u << UNSTICK_OP_POLL,
+};
+
+/* What most are: right, and neither a helper's, nor with a path, an address or iovecs. So the other questions need not be asked. */
+static bool is_simple(const struct unstick_request *request)
+{
+	bool hinted = request->flags == UNSTICK_NETWORK || request->flags == UNSTICK_FILE;
+	return request->size == sizeof *request && request->opcode < 32 && (1u << request->opcode & SIMPLE) &&
+	       (hinted || !request->flags) && request->fd < UNSTICK_HANDLE_BASE && (request->buf || !request->len);
+}
+
+static int check_rest(const struct unstick_request *request)
 {
 	int error = check_kind(request);
 	if (!error)
 		error = check_flags(request);
+	if (!error && (request->flags & UNSTICK_BUFFER))
+		error = check_buffer(request);
+	if (!error)
+		error = check_isolation(request);
+	return error ? error : check_memory(request);
+}
+
+int request_check(const struct unstick_request *request, bool has_handle)
+{
+	int error = is_simple(request) ? 0 : check_rest(request);
 	if (error)
 		return error;
 	if (!has_handle && !request->done)
 		return refuse(request, -EINVAL,
 		              "neither handle nor callback: nobody would learn its result: give ret, or set done");
-	if ((request->flags & UNSTICK_BUFFER) && (error = check_buffer(request)))
-		return error;
-	error = check_isolation(request);
-	return error ? error : check_memory(request);
+	return 0;
 }
 
 /* ---- choosing */
@@ -187,6 +208,7 @@ static int answer(struct op *op, long result)
 
 static void fill_cold(struct op *op, const struct unstick_request *request)
 {
+	op->has_more = true;
 	op->offset = request->offset;
 	op->addr = request->addr;
 	op->addr_len = request->addr_len;
@@ -261,5 +283,7 @@ int request_fill(struct op *op, const struct unstick_request *request, struct un
 	op->done = request->done;
 	op->arg = request->arg;
 	op->deadline = request->deadline ? request->deadline : UNSTICK_NEVER;
-	return isolate_wants(request, engine->isolates) ? give_to_helper(op, request) : route(op, request, engine->offload);
+	if (!is_simple(request) && isolate_wants(request, engine->isolates))
+		return give_to_helper(op, request);
+	return route(op, request, engine->offload);
 }

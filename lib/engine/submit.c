@@ -82,7 +82,7 @@ static int make(struct unstick_engine *engine, struct op_cache *spare, const str
 	if (!op)
 		return -ENOMEM;
 	op->worker = worker;
-	op->fork_epoch = (uint8_t)registry_epoch();
+	op->fork_epoch = (uint8_t)engine_fork_epoch;
 	op->has_handle = has_handle;
 	error = request_fill(op, request, engine);
 	if (error == -EBUSY)
@@ -101,6 +101,7 @@ static int make(struct unstick_engine *engine, struct op_cache *spare, const str
 /* The watch may be called before the operation is posted; the worker then remembers the reason. */
 static int make_watch(struct op *op, struct unstick_token *token)
 {
+	op->has_more = true;
 	op->reason = unstick_token_error(token);
 	return op->reason ? 0 : unstick_token_watch(token, &op->watch, on_token, op);
 }

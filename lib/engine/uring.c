@@ -176,14 +176,15 @@ static void prepare_transfer(struct io_uring_sqe *sqe, struct op *op)
 {
 	const struct iovec *iov;
 	unsigned count;
-	char *at = (char *)op->buf + op->moved;
+	size_t moved = op_moved(op);
+	char *at = (char *)op->buf + moved;
 	const uint64_t own_position = (uint64_t)-1;
 	switch (op->opcode) {
 	case UNSTICK_OP_READ:
 		io_uring_prep_read(sqe, op->fd, at, size_of(op->len), own_position);
 		break;
 	case UNSTICK_OP_WRITE:
-		io_uring_prep_write(sqe, op->fd, at, size_of(op->len - op->moved), own_position);
+		io_uring_prep_write(sqe, op->fd, at, size_of(op->len - moved), own_position);
 		break;
 	case UNSTICK_OP_READV:
 		io_uring_prep_readv(sqe, op->fd, op->buf, (unsigned)op->len, own_position);
@@ -220,7 +221,7 @@ static void prepare_message(struct io_uring_sqe *sqe, struct op *op)
 		io_uring_prep_recv(sqe, op->fd, op->buf, size_of(op->len), op->op_flags);
 		break;
 	case UNSTICK_OP_SEND:
-		io_uring_prep_send(sqe, op->fd, (char *)op->buf + op->moved, size_of(op->len - op->moved),
+		io_uring_prep_send(sqe, op->fd, (char *)op->buf + op_moved(op), size_of(vector_left(op)),
 		                   op->op_flags | MSG_NOSIGNAL);
 		break;
 	case UNSTICK_OP_RECVMSG:
@@ -345,7 +346,7 @@ static void enter(struct worker *worker, unstick_time until)
 		io_uring_submit_and_wait(ring, 1);
 		return;
 	}
-	int64_t left = until ? until - unstick_now() : 0;
+	int64_t left = until ? until - worker_now(worker) : 0;
 	if (left <= 0) {
 		io_uring_submit_and_get_events(ring);
 		return;

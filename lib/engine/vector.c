@@ -9,11 +9,6 @@ static bool is_message(const struct op *op)
 	return op->opcode == UNSTICK_OP_SENDMSG || op->opcode == UNSTICK_OP_RECVMSG;
 }
 
-static bool is_plain(const struct op *op)
-{
-	return op->opcode == UNSTICK_OP_WRITE || op->opcode == UNSTICK_OP_SEND;
-}
-
 size_t iov_total(const struct iovec *iov, size_t count)
 {
 	size_t total = 0;
@@ -34,10 +29,8 @@ struct msghdr *vector_message(const struct op *op)
 	return op->vector ? (struct msghdr *)(void *)op->vector - 1 : op->buf;
 }
 
-size_t vector_left(const struct op *op)
+size_t vector_left_of_iovecs(const struct op *op)
 {
-	if (is_plain(op))
-		return op->len - op->moved;
 	unsigned count;
 	const struct iovec *iov = vector_iov(op, &count);
 	return iov_total(iov, count);
@@ -76,10 +69,11 @@ unsigned iov_skip(struct iovec *iov, unsigned count, size_t moved)
 
 bool vector_advance(struct op *op, size_t moved)
 {
-	if (!is_plain(op) && !op->vector && !copy(op))
+	if (!vector_is_plain(op) && !op->vector && !copy(op))
 		return false;
+	op->has_more = true;
 	op->moved += moved;
-	if (is_plain(op))
+	if (vector_is_plain(op))
 		return true;
 	op->addr_len = iov_skip(op->vector, op->addr_len, moved);
 	vector_message(op)->msg_iovlen = op->addr_len;

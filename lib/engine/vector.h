@@ -14,8 +14,19 @@
 /* The kernel takes at most this many bytes at once: MAX_RW_COUNT, include/linux/fs.h. */
 enum { MOST_BYTES = 0x7ffff000 };
 
-/* Bytes that are to be moved still. */
-size_t vector_left(const struct op *op);
+/* Bytes that are to be moved still, of iovecs; of any. */
+size_t vector_left_of_iovecs(const struct op *op);
+
+static inline bool vector_is_plain(const struct op *op)
+{
+	return op->opcode == UNSTICK_OP_WRITE || op->opcode == UNSTICK_OP_SEND;
+}
+
+static inline size_t vector_left(const struct op *op)
+{
+	return vector_is_plain(op) ? op->len - op_moved(op) : vector_left_of_iovecs(op);
+}
+
 /* `moved` bytes more have gone. False: no memory to go on. */
 bool vector_advance(struct op *op, size_t moved);
 /* The message to send; the iovecs to write, with their number. */

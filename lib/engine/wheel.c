@@ -20,14 +20,6 @@ static bool is_empty(const struct wheel_link *head)
 	return head->next == head;
 }
 
-static void append(struct wheel_link *head, struct wheel_link *link)
-{
-	link->next = head;
-	link->prev = head->prev;
-	head->prev->next = link;
-	head->prev = link;
-}
-
 static uint64_t tick_down(unstick_time t)
 {
 	return t < 0 ? 0 : (uint64_t)t >> WHEEL_TICK_SHIFT;
@@ -50,20 +42,19 @@ void wheel_start(struct wheel *wheel, unstick_time now)
 }
 
 /* What is due already goes to the list of the present tick: wheel_expired() always begins there. */
-void wheel_insert(struct wheel *wheel, struct wheel_link *link, unstick_time when)
+void wheel_insert_timed(struct wheel *wheel, struct wheel_link *link, unstick_time when)
 {
 	uint64_t tick = tick_up(when);
-	link->when = when;
 	if (tick < wheel->tick)
 		tick = wheel->tick;
 	uint64_t differs = tick ^ wheel->tick;
-	if (differs >= HORIZON) { /* UNSTICK_NEVER, too: the clock does not come so far */
-		append(&wheel->never, link);
+	if (differs >= HORIZON) { /* as good as UNSTICK_NEVER: the clock does not come so far */
+		wheel_append(&wheel->never, link);
 		return;
 	}
 	unsigned level = differs < WHEEL_SLOTS ? 0 : (unsigned)(63 - __builtin_clzll(differs)) / WHEEL_SLOT_SHIFT;
 	unsigned slot = (unsigned)(tick >> (level * WHEEL_SLOT_SHIFT)) % WHEEL_SLOTS;
-	append(&wheel->list[level][slot], link);
+	wheel_append(&wheel->list[level][slot], link);
 	wheel->map[level] |= (uint64_t)1 << slot;
 }
 

@@ -29,8 +29,26 @@ struct wheel {
 };
 
 void wheel_start(struct wheel *wheel, unstick_time now);
+void wheel_insert_timed(struct wheel *wheel, struct wheel_link *link, unstick_time when);
+
+static inline void wheel_append(struct wheel_link *head, struct wheel_link *link)
+{
+	link->next = head;
+	link->prev = head->prev;
+	head->prev->next = link;
+	head->prev = link;
+}
+
 /* `when` UNSTICK_NEVER is allowed. The link must not be in the wheel. */
-void wheel_insert(struct wheel *wheel, struct wheel_link *link, unstick_time when);
+static inline void wheel_insert(struct wheel *wheel, struct wheel_link *link, unstick_time when)
+{
+	link->when = when;
+	if (when == UNSTICK_NEVER)
+		wheel_append(&wheel->never, link);
+	else
+		wheel_insert_timed(wheel, link, when);
+}
+
 /* The last of its list has been removed; its neighbours were the list's head. */
 void wheel_emptied(struct wheel *wheel, const struct wheel_link *head);
 

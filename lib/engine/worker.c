@@ -218,9 +218,16 @@ static void wait(struct worker *worker)
 		linger_slept(&worker->linger, unstick_now() - begun);
 }
 
+/* Operations that have been taken and have not ended. */
+static bool has_live(const struct worker *worker)
+{
+	return atomic_load_explicit(&worker->counts.begun, memory_order_relaxed) !=
+	       atomic_load_explicit(&worker->counts.completed, memory_order_relaxed);
+}
+
 static bool has_ended(const struct worker *worker)
 {
-	return worker->cut_all && !worker->live && !worker->local.first && !has_post(worker, memory_order_seq_cst);
+	return worker->cut_all && !has_live(worker) && !worker->local.first && !has_post(worker, memory_order_seq_cst);
 }
 
 static void run(struct worker *worker)

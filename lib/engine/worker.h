@@ -59,8 +59,7 @@ struct worker {
 	struct offload *offload;
 	struct op_queue local; /* submitted by its own thread */
 	struct op_cache cache;
-	unstick_time now; /* read once a round; 0: not yet in this round */
-	uint64_t live;    /* operations that have been taken and have not ended */
+	unstick_time now; /* worker_now(); 0: to be read */
 	bool cut_all;
 	struct lingering linger;
 	bool has_left;  /* calls, to orphans, in this round */
@@ -74,6 +73,14 @@ struct worker {
 enum worker_phase { WORKER_OPENING, WORKER_RUNS, WORKER_FAILED, WORKER_ENDED };
 
 extern _Thread_local struct worker *worker_current;
+
+/* The time, on the worker's thread; read once between waits and callbacks. */
+static inline unstick_time worker_now(struct worker *worker)
+{
+	if (!worker->now)
+		worker->now = unstick_now();
+	return worker->now;
+}
 
 /* Starts the thread and waits until its back end is open. 0 or -errno. `worker` is zeroed but for back_end and offload. */
 int worker_start(struct worker *worker);
