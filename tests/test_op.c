@@ -97,6 +97,31 @@ Test(op, a_stale_handle_does_nothing_to_who_has_its_slot)
 	}
 }
 
+Test(op, what_is_its_workers_alone_has_no_other_references)
+{
+	struct op *op = op_new(NULL, 1);
+	struct unstick_op *handle = op_handle(op);
+	op_make_sole(op);
+	cr_assert_eq(op_handle(op), handle);
+	cr_assert_null(op_from_handle(handle));
+	unstick_op_unref(handle);
+	unstick_op_ref(handle); /* not its worker */
+	cr_assert_eq(unstick_op_cancel(handle), 0);
+	cr_assert(op_is_sole(op) && references_of(op) == (OP_SOLE | 1));
+	cr_assert_eq(unstick_op_result(handle), -EINPROGRESS);
+	op_share(op);
+	cr_assert_eq(op_from_handle(handle), op);
+	op_drop(NULL, op);
+	op_drop(NULL, op);
+	assert_gone(handle);
+	op = op_new(NULL, 1);
+	handle = op_handle(op);
+	op_make_sole(op);
+	op_drop(NULL, op);
+	assert_gone(handle);
+	cr_assert(references_of(op) == 0 && !op_is_sole(op));
+}
+
 /* Who gives back too often must not make one operation free twice. */
 Test(op, a_reference_too_much_given_back_does_nothing)
 {
@@ -331,6 +356,30 @@ static void assert_cancelled_on_its_worker(unsigned which, bool backwards)
 	close(fds[1]);
 }
 
+/* ---- submitted without a handle, which the callback keeps */
+
+static _Atomic(struct unstick_op *) kept;
+
+static void keep(struct unstick_op *op, long result, void *arg)
+{
+	(void)arg;
+	own.error = unstick_op_cancel(op) || result != 0 || unstick_op_wait(op, UNSTICK_NEVER) != -EDEADLK;
+	atomic_store(&kept, unstick_op_ref(op));
+}
+
+static void assert_kept(void)
+{
+	struct unstick_request nop = UNSTICK_NOP();
+	nop.done = keep;
+	atomic_store(&kept, NULL);
+	cr_assert_eq(unstick_engine_submit(own.engine, &nop, NULL), 0);
+	while (!atomic_load(&kept))
+		cr_assert_eq(end_of_nop(NULL), 0);
+	cr_assert_eq(end_of(kept), 0);
+	cr_assert_eq(own.error, 0);
+	cr_assert_eq(unstick_op_result(kept), -ESTALE);
+}
+
 static void cancel_each_set(int back_end)
 {
 	struct unstick_engine_options options = {.size = sizeof options, .back_end = back_end};
@@ -338,6 +387,7 @@ static void cancel_each_set(int back_end)
 	for (unsigned which = 0; which < 1u << READS; which++) {
 		assert_cancelled_on_its_worker(which, false);
 		assert_cancelled_on_its_worker(which, true);
+		assert_kept();
 	}
 	cr_assert_eq(unstick_engine_close(own.engine, unstick_after_ms(20000), NULL), 0);
 	cr_assert_null(unstick_engine_free(own.engine));

@@ -56,8 +56,9 @@ static void finish(struct worker *worker, struct op *op, long result)
 	if (op->done) {
 		op_set_result(op, result);
 		op->done(op_handle(op), result, op->arg);
-		worker->now = 0; /* it may have taken long */
-		op_set_done(op);
+		worker->now = 0;     /* it may have taken long */
+		if (!op_is_sole(op)) /* else nobody waits for it */
+			op_set_done(op);
 	} else {
 		op_set_result_and_done(op, result);
 	}
@@ -271,6 +272,7 @@ void worker_pass_to_thread(struct worker *worker, struct op *op)
 		finish(worker, op, final_result(op, -ENOMEM));
 		return;
 	}
+	op_share(op); /* its thread makes a note */
 	op->way = WAY_THREAD;
 	op->has_more = true;
 	op->call = call;

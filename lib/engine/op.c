@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/lock.h"
+#include "engine/worker.h"
 
 enum { CACHE_MOST = 1024, CACHE_SPILL = 512 };
 
@@ -184,7 +185,7 @@ static bool op_drops(struct op *op, uint64_t generation)
 {
 	uint64_t life = atomic_load_explicit(&op->life, memory_order_relaxed), after;
 	do {
-		if (life >> 32 != generation || !(life & REFS_MASK))
+		if (life >> 32 != generation || !(life & REFS_MASK) || (life & OP_SOLE))
 			return false;
 		after = (life & REFS_MASK) == 1 ? next_generation(life) : life - 1;
 	} while (!atomic_compare_exchange_weak_explicit(&op->life, &life, after, memory_order_acq_rel, memory_order_relaxed));
@@ -193,8 +194,12 @@ static bool op_drops(struct op *op, uint64_t generation)
 
 void op_drop(struct op_cache *cache, struct op *op)
 {
-	if (op_drops(op, atomic_load_explicit(&op->life, memory_order_relaxed) >> 32))
-		put_back(cache, op);
+	uint64_t life = atomic_load_explicit(&op->life, memory_order_relaxed);
+	if (life & OP_SOLE)
+		atomic_store_explicit(&op->life, next_generation(life), memory_order_release);
+	else if (!op_drops(op, life >> 32))
+		return;
+	put_back(cache, op);
 }
 
 /* ---- handles */
@@ -207,14 +212,26 @@ struct op *op_from_handle(const struct unstick_op *handle)
 		return NULL;
 	uint64_t life = atomic_load_explicit(&op->life, memory_order_relaxed);
 	do
-		if (life >> 32 != value >> 32 || !(life & REFS_MASK))
+		if (life >> 32 != value >> 32 || !(life & REFS_MASK) || (life & OP_SOLE))
 			return NULL;
 	while (!atomic_compare_exchange_weak_explicit(&op->life, &life, life + 1, memory_order_acquire, memory_order_relaxed));
 	return op;
 }
 
+/* The worker is loaded first: if it is this one's because the slot has been used anew, life shows another generation. */
+void op_share_handle(const struct unstick_op *handle)
+{
+	uint64_t value = (uint64_t)(uintptr_t)handle;
+	struct op *op = worker_current ? op_at_handle(value) : NULL;
+	if (!op || atomic_load_explicit(&op->worker, memory_order_acquire) != worker_current)
+		return;
+	if (atomic_load_explicit(&op->life, memory_order_relaxed) >> 32 == value >> 32)
+		op_share(op);
+}
+
 struct unstick_op *unstick_op_ref(struct unstick_op *handle)
 {
+	op_share_handle(handle);
 	(void)op_from_handle(handle);
 	return handle;
 }

@@ -53,12 +53,12 @@ struct offload_call;
  * need, which is zero in a free operation and therefore need not be written, nor its line be moved to the submitter's
  * processor. */
 struct op {
-	_Atomic uint64_t life;  /* generation << 32 | references; a new generation when the last reference goes */
+	_Atomic uint64_t life;  /* generation << 32 | OP_SOLE | references; a new generation when the last reference goes */
 	_Atomic uint32_t word;  /* WORD_* */
 	_Atomic uint32_t notes; /* NOTE_*; while not 0 it is in the inbox, which holds a reference */
 	_Atomic(struct op *) next;
 	_Atomic long result;
-	struct worker *worker;
+	_Atomic(struct worker *) worker;
 	void (*done)(struct unstick_op *op, long result, void *arg);
 	void *arg;
 	uint32_t slot;
@@ -141,14 +141,40 @@ void op_hold(struct op *op);
 void op_drop(struct op_cache *cache, struct op *op);
 void op_cache_empty(struct op_cache *cache);
 
-/* A new reference, or NULL when the handle's operation has gone. Async-signal-safe. */
+/* A new reference, or NULL when the handle's operation has gone, or is its worker's alone. Async-signal-safe. */
 struct op *op_from_handle(const struct unstick_op *handle);
+/* If the handle is that of an operation which is the calling worker's alone: no longer. Not async-signal-safe. */
+void op_share_handle(const struct unstick_op *handle);
 
 /* All operations there have ever been, in chunks. */
 enum { OP_CHUNK = 512, OP_MAX_CHUNKS = 32768 };
 extern _Atomic(struct op *) op_chunks[OP_MAX_CHUNKS];
 
 #define OP_REFS_MASK ((uint64_t)UINT32_MAX)
+
+/* Beside one reference: it is the worker's, and nobody else may make another, so that the worker gives it back without an atomic
+ * step (memory-model.md, Y). For operations that only their callback knows. */
+#define OP_SOLE ((uint64_t)1 << 31)
+
+static inline bool op_is_sole(const struct op *op)
+{
+	return atomic_load_explicit(&op->life, memory_order_relaxed) & OP_SOLE;
+}
+
+/* By its submitter, before it is given to the worker. */
+static inline void op_make_sole(struct op *op)
+{
+	uint64_t life = atomic_load_explicit(&op->life, memory_order_relaxed);
+	atomic_store_explicit(&op->life, life | OP_SOLE, memory_order_relaxed);
+}
+
+/* By its worker. */
+static inline void op_share(struct op *op)
+{
+	uint64_t life = atomic_load_explicit(&op->life, memory_order_relaxed);
+	if (life & OP_SOLE)
+		atomic_store_explicit(&op->life, life & ~OP_SOLE, memory_order_release);
+}
 
 /* NULL: there has never been one. */
 static inline struct op *op_at(uint32_t slot)

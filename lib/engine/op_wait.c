@@ -20,7 +20,7 @@ static _Atomic uint32_t any_events, any_waiters;
 /* Only callbacks know of it, and there is no reference but the worker's: nobody waits, nobody looks. */
 static bool is_only_the_workers(const struct op *op)
 {
-	return !op->has_handle && (atomic_load_explicit(&op->life, memory_order_acquire) & OP_REFS_MASK) == 1;
+	return !op->has_handle && (atomic_load_explicit(&op->life, memory_order_acquire) & OP_REFS_MASK & ~OP_SOLE) == 1;
 }
 
 void op_set_result(struct op *op, long result)
@@ -153,6 +153,7 @@ int unstick_op_wait(struct unstick_op *handle, unstick_time until)
 	int64_t word = peek(handle, &result);
 	if (word > 0 && (word & WORD_DONE))
 		return 0;
+	op_share_handle(handle);
 	struct op *op = op_from_handle(handle);
 	if (!op)
 		return handle ? tell(-ESTALE) : -EINVAL;
@@ -179,6 +180,7 @@ static int find_done(struct unstick_op *const *ops, unsigned count)
 {
 	int found = -EINVAL;
 	for (unsigned i = 0; i < count; i++) {
+		op_share_handle(ops[i]);
 		struct op *op = ops[i] ? op_from_handle(ops[i]) : NULL;
 		if (ops[i] && !op)
 			return -ESTALE;

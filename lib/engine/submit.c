@@ -81,7 +81,7 @@ static int make(struct unstick_engine *engine, struct op_cache *spare, const str
 	struct op *op = op_new(worker_current == worker ? &worker->cache : spare, has_handle ? 2 : 1);
 	if (!op)
 		return -ENOMEM;
-	op->worker = worker;
+	atomic_store_explicit(&op->worker, worker, memory_order_release); /* for op_share_handle() */
 	op->fork_epoch = (uint8_t)engine_fork_epoch;
 	op->has_handle = has_handle;
 	error = request_fill(op, request, engine);
@@ -94,6 +94,8 @@ static int make(struct unstick_engine *engine, struct op_cache *spare, const str
 		discard(op, has_handle);
 		return error == -EBUSY ? -EAGAIN : error;
 	}
+	if (!has_handle && !request->token && op->way != WAY_THREAD)
+		op_make_sole(op);
 	*ret = op;
 	return 0;
 }

@@ -293,7 +293,9 @@ static void take_wake(struct worker *worker, unsigned flags)
  * end now, it is to be cut again: seen with connect() of a unix socket, which then waited for ever. */
 static void take_cancel(struct worker *worker, uint64_t handle, long result)
 {
-	struct op *op = result == 0 ? NULL : op_from_handle((const struct unstick_op *)(uintptr_t)handle);
+	const struct unstick_op *target = (const struct unstick_op *)(uintptr_t)handle;
+	op_share_handle(target);
+	struct op *op = result == 0 ? NULL : op_from_handle(target);
 	if (!op)
 		return;
 	worker_cut_failed(worker, op);
