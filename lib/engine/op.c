@@ -15,9 +15,7 @@
 #include "base/lock.h"
 #include "engine/worker.h"
 
-enum { CACHE_MOST = 1024, CACHE_SPILL = 512 };
-
-static const uint64_t REFS_MASK = OP_REFS_MASK, GENERATION_ONE = (uint64_t)1 << 32;
+enum { CACHE_SPILL = 512 };
 
 _Atomic(struct op *) op_chunks[OP_MAX_CHUNKS];
 
@@ -83,7 +81,7 @@ __attribute__((cold)) static struct op *grow(void)
 		memset(chunk, 0, OP_CHUNK * sizeof *chunk);
 		for (uint32_t i = 0; i < OP_CHUNK; i++) {
 			chunk[i].slot = chunk_count * OP_CHUNK + i;
-			atomic_store_explicit(&chunk[i].life, GENERATION_ONE, memory_order_relaxed);
+			atomic_store_explicit(&chunk[i].life, OP_GENERATION_ONE, memory_order_relaxed);
 			atomic_store_explicit(&chunk[i].next, i + 1 < OP_CHUNK ? &chunk[i + 1] : NULL, memory_order_relaxed);
 		}
 		atomic_store_explicit(&op_chunks[chunk_count++], chunk, memory_order_release);
@@ -94,16 +92,10 @@ __attribute__((cold)) static struct op *grow(void)
 	return op;
 }
 
-static struct op *take_free(struct op_cache *cache)
+struct op *op_take_free(void)
 {
-	if (!cache || !cache->first) {
-		struct op *op = pop_free_one();
-		return op ? op : grow();
-	}
-	struct op *op = cache->first;
-	cache->first = atomic_load_explicit(&op->next, memory_order_relaxed);
-	cache->count--;
-	return op;
+	struct op *op = pop_free_one();
+	return op ? op : grow();
 }
 
 void op_cache_fill(struct op_cache *cache, unsigned count)
@@ -115,26 +107,6 @@ void op_cache_fill(struct op_cache *cache, unsigned count)
 void op_clear_cold(struct op *op)
 {
 	memset(&op->offset, 0, sizeof *op - offsetof(struct op, offset));
-}
-
-/* The cold fields are zero in a free operation. */
-static void make_zero(struct op *op)
-{
-	atomic_store_explicit(&op->word, 0, memory_order_release); /* for peek(): memory-model.md, P */
-	atomic_store_explicit(&op->notes, 0, memory_order_relaxed);
-	op->reason = 0;
-	memset(&op->link, 0, offsetof(struct op, offset) - offsetof(struct op, link));
-}
-
-struct op *op_new(struct op_cache *cache, unsigned references)
-{
-	struct op *op = take_free(cache);
-	if (!op)
-		return NULL;
-	make_zero(op);
-	uint64_t life = atomic_load_explicit(&op->life, memory_order_relaxed);
-	atomic_store_explicit(&op->life, life | references, memory_order_release);
-	return op;
 }
 
 static void spill(struct op_cache *cache, unsigned count)
@@ -160,7 +132,7 @@ void op_hold(struct op *op)
 	atomic_fetch_add_explicit(&op->life, 1, memory_order_relaxed);
 }
 
-static void put_back(struct op_cache *cache, struct op *op)
+void op_put_back(struct op_cache *cache, struct op *op)
 {
 	if (!cache) {
 		push_free(op, op);
@@ -168,15 +140,8 @@ static void put_back(struct op_cache *cache, struct op *op)
 	}
 	atomic_store_explicit(&op->next, cache->first, memory_order_relaxed);
 	cache->first = op;
-	if (++cache->count > CACHE_MOST)
+	if (++cache->count > OP_CACHE_MOST)
 		spill(cache, CACHE_SPILL);
-}
-
-/* Never 0: handles are greater than 2^32. */
-static uint64_t next_generation(uint64_t life)
-{
-	uint64_t next = (life & ~REFS_MASK) + GENERATION_ONE;
-	return next ? next : GENERATION_ONE;
 }
 
 /* One reference less, if it is of this generation and has any: true if it was the last. That and the generation go in one
@@ -185,21 +150,17 @@ static bool op_drops(struct op *op, uint64_t generation)
 {
 	uint64_t life = atomic_load_explicit(&op->life, memory_order_relaxed), after;
 	do {
-		if (life >> 32 != generation || !(life & REFS_MASK) || (life & OP_SOLE))
+		if (life >> 32 != generation || !(life & OP_REFS_MASK) || (life & OP_SOLE))
 			return false;
-		after = (life & REFS_MASK) == 1 ? next_generation(life) : life - 1;
+		after = (life & OP_REFS_MASK) == 1 ? op_next_generation(life) : life - 1;
 	} while (!atomic_compare_exchange_weak_explicit(&op->life, &life, after, memory_order_acq_rel, memory_order_relaxed));
-	return !(after & REFS_MASK);
+	return !(after & OP_REFS_MASK);
 }
 
-void op_drop(struct op_cache *cache, struct op *op)
+void op_drop_shared(struct op_cache *cache, struct op *op)
 {
-	uint64_t life = atomic_load_explicit(&op->life, memory_order_relaxed);
-	if (life & OP_SOLE)
-		atomic_store_explicit(&op->life, next_generation(life), memory_order_release);
-	else if (!op_drops(op, life >> 32))
-		return;
-	put_back(cache, op);
+	if (op_drops(op, atomic_load_explicit(&op->life, memory_order_relaxed) >> 32))
+		op_put_back(cache, op);
 }
 
 /* ---- handles */
@@ -212,7 +173,7 @@ struct op *op_from_handle(const struct unstick_op *handle)
 		return NULL;
 	uint64_t life = atomic_load_explicit(&op->life, memory_order_relaxed);
 	do
-		if (life >> 32 != value >> 32 || !(life & REFS_MASK) || (life & OP_SOLE))
+		if (life >> 32 != value >> 32 || !(life & OP_REFS_MASK) || (life & OP_SOLE))
 			return NULL;
 	while (!atomic_compare_exchange_weak_explicit(&op->life, &life, life + 1, memory_order_acquire, memory_order_relaxed));
 	return op;
@@ -241,7 +202,7 @@ struct unstick_op *unstick_op_unref(struct unstick_op *handle)
 	uint64_t value = (uint64_t)(uintptr_t)handle;
 	struct op *op = op_at_handle(value);
 	if (op && op_drops(op, value >> 32))
-		put_back(NULL, op);
+		op_put_back(NULL, op);
 	return NULL;
 }
 

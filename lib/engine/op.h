@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "engine/wheel.h"
 #include "unstick.h"
@@ -129,16 +130,19 @@ struct op_cache {
 	struct op *first;
 	unsigned count;
 };
-/* A new one with `references`. From `link` on its fields are zero, and `reason`; the others are to be set. NULL: no memory. `cache`
- * is the calling thread's own, or NULL. */
-struct op *op_new(struct op_cache *cache, unsigned references);
+enum { OP_CACHE_MOST = 1024 };
+
+/* One that is free, of those that all share; NULL: no memory. */
+struct op *op_take_free(void);
+/* One that has no references. `cache` may be NULL. */
+void op_put_back(struct op_cache *cache, struct op *op);
 /* Takes up to `count` free ones into it in one step, so that op_new() need not for each. */
 void op_cache_fill(struct op_cache *cache, unsigned count);
 /* Before the last reference goes, the fields that are not set for each operation are to be made zero. */
 void op_clear_cold(struct op *op);
 void op_hold(struct op *op);
-/* One reference less. Async-signal-safe with cache NULL. */
-void op_drop(struct op_cache *cache, struct op *op);
+/* One reference less, of one that is not its worker's alone. Async-signal-safe with cache NULL. */
+void op_drop_shared(struct op_cache *cache, struct op *op);
 void op_cache_empty(struct op_cache *cache);
 
 /* A new reference, or NULL when the handle's operation has gone, or is its worker's alone. Async-signal-safe. */
@@ -155,6 +159,15 @@ extern _Atomic(struct op *) op_chunks[OP_MAX_CHUNKS];
 /* Beside one reference: it is the worker's, and nobody else may make another, so that the worker gives it back without an atomic
  * step (memory-model.md, Y). For operations that only their callback knows. */
 #define OP_SOLE ((uint64_t)1 << 31)
+
+#define OP_GENERATION_ONE ((uint64_t)1 << 32)
+
+/* Never 0: handles are greater than 2^32. */
+static inline uint64_t op_next_generation(uint64_t life)
+{
+	uint64_t next = (life & ~OP_REFS_MASK) + OP_GENERATION_ONE;
+	return next ? next : OP_GENERATION_ONE;
+}
 
 static inline bool op_is_sole(const struct op *op)
 {
@@ -198,8 +211,53 @@ static inline struct op *op_at_handle(uint64_t value)
 	return op_at((uint32_t)value - 1);
 }
 
+/* A new one with `references`. From `link` on its fields are zero, and `reason`; the others are to be set. NULL: no memory. `cache`
+ * is the calling thread's own, or NULL. */
+static inline struct op *op_new(struct op_cache *cache, unsigned references)
+{
+	struct op *op = cache && cache->first ? cache->first : op_take_free();
+	if (!op)
+		return NULL;
+	if (cache && op == cache->first) {
+		cache->first = atomic_load_explicit(&op->next, memory_order_relaxed);
+		cache->count--;
+	}
+	atomic_store_explicit(&op->word, 0, memory_order_release); /* for peek(): memory-model.md, P */
+	atomic_store_explicit(&op->notes, 0, memory_order_relaxed);
+	op->reason = 0;
+	memset(&op->link, 0, offsetof(struct op, offset) - offsetof(struct op, link));
+	uint64_t life = atomic_load_explicit(&op->life, memory_order_relaxed);
+	atomic_store_explicit(&op->life, life | references, memory_order_release);
+	return op;
+}
+
+/* One reference less. Async-signal-safe with cache NULL, if it is not its worker's alone. */
+static inline void op_drop(struct op_cache *cache, struct op *op)
+{
+	uint64_t life = atomic_load_explicit(&op->life, memory_order_relaxed);
+	if (!(life & OP_SOLE)) {
+		op_drop_shared(cache, op);
+		return;
+	}
+	atomic_store_explicit(&op->life, op_next_generation(life), memory_order_release);
+	op_put_back(cache, op);
+}
+
+/* Only callbacks know of it, and there is no reference but the worker's: nobody waits, nobody looks. */
+static inline bool op_is_only_the_workers(const struct op *op)
+{
+	return !op->has_handle && (atomic_load_explicit(&op->life, memory_order_acquire) & OP_REFS_MASK & ~OP_SOLE) == 1;
+}
+
 /* The result is stored; op_result() gives it. */
-void op_set_result(struct op *op, long result);
+static inline void op_set_result(struct op *op, long result)
+{
+	atomic_store_explicit(&op->result, result, memory_order_release);
+	if (op_is_only_the_workers(op))
+		atomic_store_explicit(&op->word, WORD_RESULT, memory_order_release);
+	else
+		atomic_fetch_or_explicit(&op->word, WORD_RESULT, memory_order_release);
+}
 /* The callback has returned: wakes who waits. With a result that has not been set yet: sets it, too. */
 void op_set_done(struct op *op);
 void op_set_result_and_done(struct op *op, long result);

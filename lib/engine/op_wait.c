@@ -17,24 +17,9 @@ _Atomic bool linger_is_alone;
 /* Somebody sleeps until any of several operations has ended: memory-model.md, M. */
 static _Atomic uint32_t any_events, any_waiters;
 
-/* Only callbacks know of it, and there is no reference but the worker's: nobody waits, nobody looks. */
-static bool is_only_the_workers(const struct op *op)
-{
-	return !op->has_handle && (atomic_load_explicit(&op->life, memory_order_acquire) & OP_REFS_MASK & ~OP_SOLE) == 1;
-}
-
-void op_set_result(struct op *op, long result)
-{
-	atomic_store_explicit(&op->result, result, memory_order_release);
-	if (is_only_the_workers(op))
-		atomic_store_explicit(&op->word, WORD_RESULT, memory_order_release);
-	else
-		atomic_fetch_or_explicit(&op->word, WORD_RESULT, memory_order_release);
-}
-
 static void set_done(struct op *op, uint32_t bits)
 {
-	if (is_only_the_workers(op)) {
+	if (op_is_only_the_workers(op)) {
 		atomic_store_explicit(&op->word, WORD_RESULT | WORD_DONE, memory_order_release);
 		return;
 	}

@@ -159,21 +159,7 @@ static int check_isolation(const struct unstick_request *request)
 	return 0;
 }
 
-enum {
-	SIMPLE = 1u << UNSTICK_OP_NOP | 1u << UNSTICK_OP_READ | 1u << UNSTICK_OP_WRITE | 1u << UNSTICK_OP_RECV |
-	         1u << UNSTICK_OP_SEND | 1u << UNSTICK_OP_RECVMSG | 1u << UNSTICK_OP_SENDMSG | 1u << UNSTICK_OP_ACCEPT |
-	         1u << UNSTICK_OP_POLL,
-};
-
-/* What most are: right, and neither a helper's, nor with a path, an address or iovecs. So the other questions need not be asked. */
-static bool is_simple(const struct unstick_request *request)
-{
-	bool hinted = request->flags == UNSTICK_NETWORK || request->flags == UNSTICK_FILE;
-	return request->size == sizeof *request && request->opcode < 32 && (1u << request->opcode & SIMPLE) &&
-	       (hinted || !request->flags) && request->fd < UNSTICK_HANDLE_BASE && (request->buf || !request->len);
-}
-
-static int check_rest(const struct unstick_request *request)
+int request_check_all(const struct unstick_request *request)
 {
 	int error = check_kind(request);
 	if (!error)
@@ -185,15 +171,9 @@ static int check_rest(const struct unstick_request *request)
 	return error ? error : check_memory(request);
 }
 
-int request_check(const struct unstick_request *request, bool has_handle)
+int request_refuse_unheard(const struct unstick_request *request)
 {
-	int error = is_simple(request) ? 0 : check_rest(request);
-	if (error)
-		return error;
-	if (!has_handle && !request->done)
-		return refuse(request, -EINVAL,
-		              "neither handle nor callback: nobody would learn its result: give ret, or set done");
-	return 0;
+	return refuse(request, -EINVAL, "neither handle nor callback: nobody would learn its result: give ret, or set done");
 }
 
 /* ---- choosing */
@@ -283,7 +263,7 @@ int request_fill(struct op *op, const struct unstick_request *request, struct un
 	op->done = request->done;
 	op->arg = request->arg;
 	op->deadline = request->deadline ? request->deadline : UNSTICK_NEVER;
-	if (!is_simple(request) && isolate_wants(request, engine->isolates))
+	if (!request_is_simple(request) && isolate_wants(request, engine->isolates))
 		return give_to_helper(op, request);
 	return route(op, request, engine->offload);
 }

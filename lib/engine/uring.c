@@ -47,14 +47,20 @@ static void make_room(struct uring *uring)
 
 /* With the queue full: the kernel takes all of it. Kernels before 5.19 refuse that (EBUSY) while completions overflow: those
  * that have been taken make room for them. */
-static struct io_uring_sqe *get_sqe(struct worker *worker)
+__attribute__((cold, noinline)) static struct io_uring_sqe *get_sqe_of_full(struct uring *uring)
 {
-	struct io_uring *ring = &uring_of(worker)->ring;
 	struct io_uring_sqe *sqe;
-	while (!(sqe = io_uring_get_sqe(ring)))
-		if (io_uring_submit(ring) < 0)
-			make_room(uring_of(worker));
+	do
+		if (io_uring_submit(&uring->ring) < 0)
+			make_room(uring);
+	while (!(sqe = io_uring_get_sqe(&uring->ring)));
 	return sqe;
+}
+
+static inline struct io_uring_sqe *get_sqe(struct worker *worker)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&uring_of(worker)->ring);
+	return sqe ? sqe : get_sqe_of_full(uring_of(worker));
 }
 
 /* ---- open, close */
@@ -199,7 +205,7 @@ static void prepare_transfer(struct io_uring_sqe *sqe, struct op *op)
 /* A datagram by sendmsg() to a receiver that is named in it. Where the ring has to wait for that receiver's queue it sends an
  * empty one in the end (6.18, unix sockets: the data are taken out of the iovecs at the first try). So it does not wait; a
  * thread does. */
-static bool is_addressed_datagram(const struct op *op)
+__attribute__((noinline)) static bool is_addressed_datagram(const struct op *op)
 {
 	int type = SOCK_STREAM;
 	socklen_t size = sizeof type;
@@ -302,7 +308,7 @@ static void take_cancel(struct worker *worker, uint64_t handle, long result)
 	op_drop(&worker->cache, op);
 }
 
-static void take_other(struct worker *worker, uint64_t user_data, long result, unsigned flags)
+__attribute__((cold)) static void take_other(struct worker *worker, uint64_t user_data, long result, unsigned flags)
 {
 	if (user_data == UD_WAKE)
 		take_wake(worker, flags);
