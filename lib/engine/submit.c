@@ -16,16 +16,17 @@
 enum { FREE_AT_ONCE = 64 };
 
 /* The only worker of an engine gives to itself, and does not end before it has taken it: it need not be counted. */
-static bool is_counted(const struct unstick_engine *engine)
+static bool is_counted(const struct unstick_engine *engine, const struct worker *self)
 {
-	return engine->worker_count > 1 || worker_current != engine->workers;
+	return engine->worker_count > 1 || self != engine->workers;
 }
 
-static int enter_intake(struct unstick_engine *engine)
+/* `self`: the calling worker, or NULL. */
+static int enter_intake(struct unstick_engine *engine, const struct worker *self)
 {
 	if (engine_is_parents(engine))
 		return engine_refuse_child(engine, "submit");
-	bool counted = is_counted(engine);
+	bool counted = is_counted(engine, self);
 	if (counted)
 		atomic_fetch_add(&engine->submitters, 1);
 	if (!atomic_load(&engine->closing))
@@ -37,16 +38,15 @@ static int enter_intake(struct unstick_engine *engine)
 	return -ESHUTDOWN;
 }
 
-static void leave_intake(struct unstick_engine *engine)
+static void leave_intake(struct unstick_engine *engine, const struct worker *self)
 {
-	if (is_counted(engine))
+	if (is_counted(engine, self))
 		atomic_fetch_sub_explicit(&engine->submitters, 1, memory_order_release);
 }
 
 /* A worker that submits for no fd keeps it. */
-static struct worker *worker_for(struct unstick_engine *engine, int fd)
+static struct worker *worker_for(struct unstick_engine *engine, struct worker *self, int fd)
 {
-	struct worker *self = worker_current;
 	if (engine->worker_count == 1)
 		return engine->workers;
 	if (fd >= 0)
@@ -71,14 +71,14 @@ static void discard(struct op *op, bool has_handle)
 }
 
 /* A new operation with a reference of the engine's and perhaps one of the caller's, out of `spare` if that is given; its token is looked at by make_watch(). */
-static int make(struct unstick_engine *engine, struct op_cache *spare, const struct unstick_request *request, bool has_handle,
-                struct op **ret)
+static int make(struct unstick_engine *engine, struct worker *self, struct op_cache *spare, const struct unstick_request *request,
+                bool has_handle, struct op **ret)
 {
 	int error = request_check(request, has_handle);
 	if (error)
 		return error;
-	struct worker *worker = worker_for(engine, request->fd);
-	struct op *op = op_new(worker_current == worker ? &worker->cache : spare, has_handle ? 2 : 1);
+	struct worker *worker = worker_for(engine, self, request->fd);
+	struct op *op = op_new(self == worker ? &worker->cache : spare, has_handle ? 2 : 1);
 	if (!op)
 		return -ENOMEM;
 	atomic_store_explicit(&op->worker, worker, memory_order_release); /* for op_share_handle() */
@@ -108,20 +108,22 @@ static int make_watch(struct op *op, struct unstick_token *token)
 	return op->reason ? 0 : unstick_token_watch(token, &op->watch, on_token, op);
 }
 
-static void give(struct op *op)
+static void give(struct op *op, struct worker *self)
 {
-	if (worker_current == op->worker) {
-		op_enqueue(&op->worker->local, op);
+	struct worker *worker = atomic_load_explicit(&op->worker, memory_order_relaxed);
+	if (self == worker) {
+		op_enqueue(&worker->local, op);
 		return;
 	}
 	op->queue.next = NULL;
-	worker_give(op->worker, op);
+	worker_give(worker, op);
 }
 
-static int submit(struct unstick_engine *engine, const struct unstick_request *request, struct unstick_op **ret)
+static int submit(struct unstick_engine *engine, struct worker *self, const struct unstick_request *request,
+                  struct unstick_op **ret)
 {
 	struct op *op;
-	int error = make(engine, NULL, request, ret, &op);
+	int error = make(engine, self, NULL, request, ret, &op);
 	if (error)
 		return error;
 	if (request->token && (error = make_watch(op, request->token))) {
@@ -134,7 +136,7 @@ static int submit(struct unstick_engine *engine, const struct unstick_request *r
 	}
 	if (ret)
 		*ret = op_handle(op);
-	give(op);
+	give(op, self);
 	return 0;
 }
 
@@ -142,11 +144,12 @@ int unstick_engine_submit(struct unstick_engine *engine, const struct unstick_re
 {
 	if (!engine || !request)
 		return engine_refuse_null("submit", engine ? "request" : "engine");
-	int error = enter_intake(engine);
+	struct worker *self = worker_current;
+	int error = enter_intake(engine, self);
 	if (error)
 		return error;
-	error = submit(engine, request, ret);
-	leave_intake(engine);
+	error = submit(engine, self, request, ret);
+	leave_intake(engine, self);
 	return error;
 }
 
@@ -177,12 +180,13 @@ static int submit_to(struct batch *batch, struct unstick_engine *engine, const s
                      struct unstick_op **ret)
 {
 	struct op *op;
-	if (request->token || worker_current) {
+	struct worker *self = worker_current;
+	if (request->token || self) {
 		flush(batch); /* keeps the order */
-		return submit(engine, request, ret);
+		return submit(engine, self, request, ret);
 	}
 	op_cache_fill(&batch->spare, left < FREE_AT_ONCE ? left : FREE_AT_ONCE);
-	int error = make(engine, &batch->spare, request, ret, &op);
+	int error = make(engine, NULL, &batch->spare, request, ret, &op);
 	if (error)
 		return error;
 	if (ret)
@@ -198,7 +202,8 @@ int unstick_engine_submit_many(struct unstick_engine *engine, const struct unsti
 		return engine_refuse_null("submit_many", engine ? "requests" : "engine");
 	if (count > INT_MAX)
 		return -EINVAL;
-	int error = enter_intake(engine);
+	struct worker *self = worker_current;
+	int error = enter_intake(engine, self);
 	if (error)
 		return error;
 	struct batch batch = {0};
@@ -207,7 +212,7 @@ int unstick_engine_submit_many(struct unstick_engine *engine, const struct unsti
 		begun++;
 	flush(&batch);
 	op_cache_empty(&batch.spare);
-	leave_intake(engine);
+	leave_intake(engine, self);
 	return begun ? (int)begun : error;
 }
 

@@ -329,14 +329,15 @@ static void take(struct worker *worker, uint64_t user_data, long result, unsigne
 		worker_returned(worker, op, result == -EAGAIN && op->asks_once ? -ECANCELED : result);
 }
 
-/* Given back to the kernel in one step, or by make_room(): each is read before its operation's callback can lead there. */
+/* Given back to the kernel in one step, or by make_room(): each is read before its operation's callback can lead there. Those that
+ * come meanwhile are for the next call. */
 static void reap(struct worker *worker)
 {
 	struct uring *uring = uring_of(worker);
-	struct io_uring_cqe *cqe;
-	unsigned head;
-	io_uring_for_each_cqe(&uring->ring, head, cqe)
-	{
+	const struct io_uring_cq *cq = &uring->ring.cq;
+	unsigned head = *cq->khead, tail = io_uring_smp_load_acquire(cq->ktail);
+	for (; head != tail; head++) {
+		const struct io_uring_cqe *cqe = &cq->cqes[head & cq->ring_mask];
 		uring->taken++;
 		take(worker, cqe->user_data, cqe->res, cqe->flags);
 	}
