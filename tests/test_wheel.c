@@ -46,6 +46,26 @@ Test(wheel, what_is_past_already_expires_at_once)
 	cr_assert_null(wheel_expired(&wheel, 100 * TICK));
 }
 
+/* Whether its list was emptied, or the wheel has moved, between the two. */
+Test(wheel, the_same_tick_again)
+{
+	const unstick_time when = 5000 * TICK;
+	for (unsigned removes = 0; removes < 2; removes++) {
+		struct wheel_link first = {0}, again = {0};
+		wheel_start(&wheel, 0);
+		wheel_insert(&wheel, &first, when);
+		if (removes)
+			wheel_remove(&wheel, &first);
+		else
+			cr_assert_null(wheel_expired(&wheel, 4990 * TICK));
+		wheel_insert(&wheel, &again, when);
+		cr_assert_leq(wheel_next(&wheel), when);
+		cr_assert_null(wheel_expired(&wheel, when - 1));
+		struct wheel_link *one = wheel_expired(&wheel, when), *other = wheel_expired(&wheel, when);
+		cr_assert(one && one != other && (removes ? one == &again && !other : other != NULL));
+	}
+}
+
 Test(wheel, never_is_kept_and_never_expires)
 {
 	struct wheel_link never = {0};

@@ -7,7 +7,6 @@
  */
 #include "engine/wheel.h"
 
-static const uint64_t TICK_MASK = ((uint64_t)1 << WHEEL_TICK_SHIFT) - 1;
 static const uint64_t HORIZON = (uint64_t)1 << (WHEEL_SLOT_SHIFT * WHEEL_LEVELS);
 
 static void make_empty(struct wheel_link *head)
@@ -25,14 +24,16 @@ static uint64_t tick_down(unstick_time t)
 	return t < 0 ? 0 : (uint64_t)t >> WHEEL_TICK_SHIFT;
 }
 
-static uint64_t tick_up(unstick_time t)
+/* A tick may have another list from now on. */
+static void go_to(struct wheel *wheel, uint64_t tick)
 {
-	return t < 0 ? 0 : ((uint64_t)t + TICK_MASK) >> WHEEL_TICK_SHIFT;
+	wheel->tick = tick;
+	wheel->recent_tick = WHEEL_NO_TICK;
 }
 
 void wheel_start(struct wheel *wheel, unstick_time now)
 {
-	wheel->tick = tick_down(now);
+	go_to(wheel, tick_down(now));
 	for (unsigned level = 0; level < WHEEL_LEVELS; level++) {
 		wheel->map[level] = 0;
 		for (unsigned slot = 0; slot < WHEEL_SLOTS; slot++)
@@ -42,9 +43,9 @@ void wheel_start(struct wheel *wheel, unstick_time now)
 }
 
 /* What is due already goes to the list of the present tick: wheel_expired() always begins there. */
-void wheel_insert_timed(struct wheel *wheel, struct wheel_link *link, unstick_time when)
+void wheel_insert_timed(struct wheel *wheel, struct wheel_link *link)
 {
-	uint64_t tick = tick_up(when);
+	uint64_t asked = wheel_tick_up(link->when), tick = asked;
 	if (tick < wheel->tick)
 		tick = wheel->tick;
 	uint64_t differs = tick ^ wheel->tick;
@@ -54,7 +55,9 @@ void wheel_insert_timed(struct wheel *wheel, struct wheel_link *link, unstick_ti
 	}
 	unsigned level = differs < WHEEL_SLOTS ? 0 : (unsigned)(63 - __builtin_clzll(differs)) / WHEEL_SLOT_SHIFT;
 	unsigned slot = (unsigned)(tick >> (level * WHEEL_SLOT_SHIFT)) % WHEEL_SLOTS;
-	wheel_append(&wheel->list[level][slot], link);
+	wheel->recent_tick = asked;
+	wheel->recent = &wheel->list[level][slot];
+	wheel_append(wheel->recent, link);
 	wheel->map[level] |= (uint64_t)1 << slot;
 }
 
@@ -63,6 +66,8 @@ void wheel_emptied(struct wheel *wheel, const struct wheel_link *head)
 {
 	if (head == &wheel->never)
 		return;
+	if (head == wheel->recent)
+		wheel->recent_tick = WHEEL_NO_TICK;
 	size_t index = (size_t)(head - &wheel->list[0][0]);
 	wheel->map[index / WHEEL_SLOTS] &= ~((uint64_t)1 << (index % WHEEL_SLOTS));
 }
@@ -98,7 +103,7 @@ struct wheel_link *wheel_expired(struct wheel *wheel, unstick_time now)
 	uint64_t last = tick_down(now), tick;
 	unsigned level = 0;
 	while ((tick = next_tick(wheel, &level)) <= last) {
-		wheel->tick = tick;
+		go_to(wheel, tick);
 		if (level == 0) {
 			struct wheel_link *link = wheel->list[0][tick % WHEEL_SLOTS].next;
 			wheel_remove(wheel, link);
@@ -108,7 +113,7 @@ struct wheel_link *wheel_expired(struct wheel *wheel, unstick_time now)
 	}
 	/* With nothing in between, the present tick may move up to `last`; not past the beginning of a list, which `tick` is. */
 	if (last > wheel->tick)
-		wheel->tick = last;
+		go_to(wheel, last);
 	return NULL;
 }
 
@@ -131,6 +136,7 @@ static struct wheel_link *take_list(struct wheel_link *head, struct wheel_link *
 
 struct wheel_link *wheel_take_all(struct wheel *wheel)
 {
+	wheel->recent_tick = WHEEL_NO_TICK;
 	struct wheel_link *all = take_list(&wheel->never, NULL);
 	for (unsigned level = 0; level < WHEEL_LEVELS; level++) {
 		wheel->map[level] = 0;

@@ -22,14 +22,26 @@ struct wheel_link {
 };
 
 struct wheel {
-	uint64_t tick;              /* all that was due up to here has been taken out */
+	uint64_t tick; /* all that was due up to here has been taken out */
+	/* The last tick that something was inserted for, and its list. WHEEL_NO_TICK once the list has been emptied, or `tick` has
+	 * moved, for then a tick may have another list. */
+	uint64_t recent_tick;
+	struct wheel_link *recent;
 	uint64_t map[WHEEL_LEVELS]; /* a bit a list that is not empty */
 	struct wheel_link list[WHEEL_LEVELS][WHEEL_SLOTS];
 	struct wheel_link never;
 };
 
 void wheel_start(struct wheel *wheel, unstick_time now);
-void wheel_insert_timed(struct wheel *wheel, struct wheel_link *link, unstick_time when);
+void wheel_insert_timed(struct wheel *wheel, struct wheel_link *link);
+
+#define WHEEL_NO_TICK UINT64_MAX
+
+static inline uint64_t wheel_tick_up(unstick_time t)
+{
+	const uint64_t mask = ((uint64_t)1 << WHEEL_TICK_SHIFT) - 1;
+	return t < 0 ? 0 : ((uint64_t)t + mask) >> WHEEL_TICK_SHIFT;
+}
 
 static inline void wheel_append(struct wheel_link *head, struct wheel_link *link)
 {
@@ -39,14 +51,17 @@ static inline void wheel_append(struct wheel_link *head, struct wheel_link *link
 	head->prev = link;
 }
 
-/* `when` UNSTICK_NEVER is allowed. The link must not be in the wheel. */
+/* `when` UNSTICK_NEVER is allowed. The link must not be in the wheel. Operations that are begun together mostly have the same
+ * deadline, within a tick. */
 static inline void wheel_insert(struct wheel *wheel, struct wheel_link *link, unstick_time when)
 {
 	link->when = when;
 	if (when == UNSTICK_NEVER)
 		wheel_append(&wheel->never, link);
+	else if (wheel_tick_up(when) == wheel->recent_tick)
+		wheel_append(wheel->recent, link);
 	else
-		wheel_insert_timed(wheel, link, when);
+		wheel_insert_timed(wheel, link);
 }
 
 /* The last of its list has been removed; its neighbours were the list's head. */
