@@ -95,6 +95,13 @@ static const struct refused refused_requests[] = {
          .line = "unstick: submit: timeout: neither handle nor callback: nobody would learn its result: give ret, or set done"},
         {REQUEST(.opcode = UNSTICK_OP_WRITEV, .fd = 5, .len = 1025), .error = -EINVAL,
          .line = "unstick: submit: writev on fd 5: 1025 iovecs: 1024 is the most: make several requests of it"},
+        {REQUEST(.opcode = UNSTICK_OP_WRITE, .fd = 5, .buf = &byte, .len = 1, .offset = -5), .error = -EINVAL,
+         .line = "unstick: submit: write on fd 5: offset -5 is negative: give one from 0, or -1 for the file's own position"},
+        {REQUEST(.opcode = UNSTICK_OP_SPLICE, .fd = 5, .len = 1, .offset2 = -2), .error = -EINVAL,
+         .line = "unstick: submit: splice on fd 5: offset2 -2 is negative: give one from 0, or -1 for the file's own position"},
+        {REQUEST(.opcode = UNSTICK_OP_WRITE, .fd = 5, .buf = &byte, .len = SIZE_MAX), .error = -EINVAL,
+         .line = "unstick: submit: write on fd 5: length 18446744073709551615 is more than a result can tell: is it a negative "
+                 "number, from a call that failed?"},
         {REQUEST(.opcode = UNSTICK_OP_RECV, .fd = 5, .flags = UNSTICK_BUFFER), .error = -EINVAL,
          .line = "unstick: submit: recv on fd 5: UNSTICK_BUFFER: only read and write take a buffer: leave the flag out"},
         {REQUEST(.opcode = UNSTICK_OP_READV, .fd = 5, .flags = UNSTICK_BUFFER), .error = -EINVAL,

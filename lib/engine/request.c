@@ -128,11 +128,28 @@ static bool is_too_long(const struct iovec *iov, size_t count)
 	return false;
 }
 
+/* A ring takes any negative one for the file's own position. */
+static int check_offset(const struct unstick_request *request)
+{
+	bool has_offset = is_transfer(request) || request->opcode == UNSTICK_OP_SPLICE;
+	if (has_offset && request->offset < -1)
+		return refuse(request, -EINVAL, "offset %lld is negative: give one from 0, or -1 for the file's own position",
+		              (long long)request->offset);
+	if (request->opcode == UNSTICK_OP_SPLICE && request->offset2 < -1)
+		return refuse(request, -EINVAL, "offset2 %lld is negative: give one from 0, or -1 for the file's own position",
+		              (long long)request->offset2);
+	return 0;
+}
+
 static int check_memory(const struct unstick_request *request)
 {
 	if (is_vector(request) && request->len > MOST_IOVECS)
 		return refuse(request, -EINVAL, "%zu iovecs: %d is the most: make several requests of it", request->len,
 		              MOST_IOVECS);
+	if (request->len > SSIZE_MAX)
+		return refuse(request, -EINVAL,
+		              "length %zu is more than a result can tell: is it a negative number, from a call that failed?",
+		              request->len);
 	if (request->opcode == UNSTICK_OP_RENAMEAT && !request->buf)
 		return refuse(request, -EINVAL, "buf is NULL: give the new path");
 	if (needs_memory(request) && !request->buf)
@@ -168,6 +185,8 @@ int request_check_all(const struct unstick_request *request)
 		error = check_buffer(request);
 	if (!error)
 		error = check_isolation(request);
+	if (!error)
+		error = check_offset(request);
 	return error ? error : check_memory(request);
 }
 

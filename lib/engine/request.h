@@ -5,6 +5,8 @@
 #ifndef UNSTICK_ENGINE_REQUEST_H
 #define UNSTICK_ENGINE_REQUEST_H
 
+#include <limits.h>
+
 #include "engine/engine.h"
 #include "engine/op.h"
 
@@ -19,7 +21,8 @@ static inline bool request_is_simple(const struct unstick_request *request)
 {
 	bool hinted = request->flags == UNSTICK_NETWORK || request->flags == UNSTICK_FILE;
 	return request->size == sizeof *request && request->opcode < 32 && (1u << request->opcode & REQUEST_SIMPLE) &&
-	       (hinted || !request->flags) && request->fd < UNSTICK_HANDLE_BASE && (request->buf || !request->len);
+	       (hinted || !request->flags) && request->fd < UNSTICK_HANDLE_BASE && (request->buf || !request->len) &&
+	       request->len <= SSIZE_MAX && request->offset >= -1;
 }
 
 /* 0 or -EINVAL, -EOPNOTSUPP; it is in the log why. */
