@@ -258,3 +258,45 @@ Test(thread, without_scopes_it_is_not_attached)
 	cr_assert_null(thread_current);
 	cr_assert_eq(records(), 0);
 }
+
+enum { EXPIRING = 20 };
+
+/* Returns whether the outcome lacks the call. */
+static void *expire_twice(void *unused)
+{
+	struct unstick_thread *self = unstick_thread_self();
+	struct unstick_token *token;
+	struct unstick_scope scope;
+	char byte;
+	unstick_time deadline = unstick_after_ms(20);
+	int error = unstick_token_new(&token, NULL);
+	if (!error)
+		error = unstick_token_set_deadline(token, deadline);
+	unstick_scope_start(&scope, token, deadline);
+	ssize_t n = read(fds[0], &byte, 1);
+	while (unstick_now() < deadline + 2000000)
+		; /* it runs while the second poke may be on its way */
+	bool cut = unstick_scope_end(&scope) == -ETIMEDOUT && n < 0 && !error;
+	struct unstick_outcome outcome = last_outcome(self);
+	unstick_token_unref(token);
+	unstick_thread_unref(self);
+	(void)unused;
+	return cut && outcome.kind == UNSTICK_WOKEN && outcome.nr != SYS_read ? &fds[0] : NULL;
+}
+
+/* The token's expiry and the scope's own each poke the thread, which runs at the second, having come out by the first. */
+Test(thread, a_deadline_that_comes_twice_names_its_call, .timeout = 60)
+{
+	unsigned nameless = 0;
+	for (int round = 0; round < 10; round++) {
+		pthread_t threads[EXPIRING];
+		for (int i = 0; i < EXPIRING; i++)
+			cr_assert_eq(pthread_create(&threads[i], NULL, expire_twice, NULL), 0);
+		for (int i = 0; i < EXPIRING; i++) {
+			void *result;
+			pthread_join(threads[i], &result);
+			nameless += result != NULL;
+		}
+	}
+	cr_expect_eq(nameless, 0, "%u of %d", nameless, 10 * EXPIRING);
+}

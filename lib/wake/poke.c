@@ -280,7 +280,8 @@ static bool note_attempt(struct poking *poking, enum poke_result result)
 	poking->outcome.signals = attempt->signals;
 	poking->outcome.child = attempt->child;
 	poking->outcome.ns = unstick_now() - attempt->begun;
-	if (result != POKE_RUNNING || poking->how == POKE_FIRST)
+	/* A deadline may come by two ways, the scope's and its token's: who was freed by the first runs at the second. */
+	if (result != POKE_RUNNING || (poking->how == POKE_FIRST && attempt->signals == 0))
 		outcome_store(&poking->thread->outcome, &poking->outcome);
 	return progress;
 }
