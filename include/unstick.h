@@ -206,6 +206,7 @@ enum unstick_kind {
 	UNSTICK_NOT_INSPECTABLE,  /* /proc does not tell: the signal was sent, no errno was given */
 	UNSTICK_GONE,             /* the thread has ended */
 	UNSTICK_LEFT_ALONE,       /* the call must not be cut short (close, fsync, a regular file, ...) */
+	UNSTICK_SHIELDED,         /* a job's thread is behind a shield, which holds the cut off: nothing is done to it */
 };
 
 struct unstick_outcome {

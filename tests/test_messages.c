@@ -177,6 +177,12 @@ struct told {
 
 static const struct told told_outcomes[] = {
         {{.kind = UNSTICK_NONE, .tid = 1240, .nr = -1}, "1240: no attempt was made (0 signals, 0.000 ms)"},
+        {{.kind = UNSTICK_NONE, .nr = -1}, "no attempt was made"},
+        {{.kind = UNSTICK_NONE, .tid = 1240, .nr = SYS_read, .fd = 5, .signals = 1},
+         "1240 in read on fd 5: it was sent a signal, and has not come out yet (1 signal, 0.000 ms)"},
+        {{.kind = UNSTICK_SHIELDED, .tid = 7, .nr = SYS_read, .fd = 5},
+         "7 in read on fd 5: behind a shield: its clean-up has not ended, nothing is done to it; raise grace_ns, or give it a "
+         "scope of its own (0 signals, 0.000 ms)"},
         {{.kind = UNSTICK_WOKEN,
           .tid = 1240,
           .nr = SYS_read,
@@ -245,11 +251,11 @@ Test(messages, each_kind_has_a_name)
 {
 	static const char *const names[] = {"no attempt", "woken",           "finished first", "not blocked",      "lock",
 	                                    "event loop", "uninterruptible", "signal blocked", "handler replaced", "stopped",
-	                                    "looping",    "not inspectable", "gone",           "left alone"};
-	for (int kind = UNSTICK_NONE; kind <= UNSTICK_LEFT_ALONE; kind++)
+	                                    "looping",    "not inspectable", "gone",           "left alone",       "shielded"};
+	for (int kind = UNSTICK_NONE; kind <= UNSTICK_SHIELDED; kind++)
 		cr_assert_str_eq(unstick_kind_name(kind), names[kind]);
 	cr_assert_str_eq(unstick_kind_name(-1), "unknown");
-	cr_assert_str_eq(unstick_kind_name(UNSTICK_LEFT_ALONE + 1), "unknown");
+	cr_assert_str_eq(unstick_kind_name(UNSTICK_SHIELDED + 1), "unknown");
 }
 
 /* ---- in the field: what the operator's log and unstick_look() say of a thread that cannot be freed */

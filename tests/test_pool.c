@@ -426,6 +426,46 @@ Test(pool, a_job_in_a_lock_is_abandoned_replaced_and_reaped)
 	close_all();
 }
 
+/* Cut in its first read, then in one behind a shield. */
+static void *read_again_behind_a_shield(void *arg)
+{
+	char byte;
+	intptr_t first = (intptr_t)read_once(arg);
+	unstick_shield_begin();
+	atomic_fetch_add(&runs, 1);
+	ssize_t n = read(fds[0], &byte, 1);
+	unstick_shield_end();
+	return (void *)(first == -ECANCELED ? (intptr_t)n : first);
+}
+
+Test(pool, of_a_job_behind_a_shield_that_is_told)
+{
+	struct unstick_outcome outcome;
+	struct unstick_left left;
+	char text[400];
+	void *result = NULL;
+	open_pool(1, 30 * 1000000);
+	struct unstick_job *job = start(read_again_behind_a_shield, NULL);
+	wait_blocked(SYS_read);
+	unstick_job_cancel(job);
+	cr_assert_eq(join(job, NULL), -ECANCELED);
+	assert_state(job, UNSTICK_JOB_ABANDONED);
+	wait_for(runs == 1 && is_blocked_in(job_tid, SYS_read));
+	cr_assert_eq(unstick_job_outcome(job, &outcome), 0);
+	unstick_outcome_print(&outcome, text, sizeof text);
+	cr_assert(outcome.kind == UNSTICK_SHIELDED && outcome.nr == SYS_read && outcome.fd == fds[0], "%s", text);
+	cr_assert(strstr(text, ": behind a shield: its clean-up has not ended"), "%s", text);
+	cr_assert_eq(unstick_pool_close(pool, 0, &left), -EBUSY);
+	cr_assert_eq(left.jobs[0].outcome.kind, UNSTICK_SHIELDED);
+	cr_assert(strstr(left.what, ": behind a shield"), "%s", left.what);
+	write_byte(fds[1]);
+	wait_for(unstick_job_state(job) == UNSTICK_JOB_CANCELLED);
+	cr_assert_eq(join(job, &result), -ECANCELED);
+	cr_assert_eq((intptr_t)result, 1, "the shield held it off: %ld", (long)(intptr_t)result);
+	unstick_job_unref(job);
+	close_all();
+}
+
 Test(pool, too_many_abandoned_are_refused)
 {
 	const struct unstick_job_options options = {.size = sizeof options, .run = come};

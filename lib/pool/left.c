@@ -17,6 +17,7 @@
 #include "pool/job.h"
 #include "pool/process.h"
 #include "wake/outcome.h"
+#include "wake/thread.h"
 
 /* For those that are not named: a close has no time left. */
 static const unstick_time LOOKS_BUDGET = 5 * TIME_NS_PER_MS;
@@ -35,6 +36,16 @@ static void take_report(const struct unstick_report *report, struct unstick_outc
 		outcome->kind = report->expect;
 }
 
+/* A shield is the reason for all but what would hold up the clean-up without it, too. Of the attempts before it nothing is true any
+ * more. */
+static void take_shield(const struct unstick_job *job, struct unstick_outcome *outcome)
+{
+	const bool by_itself =
+	        outcome->kind == UNSTICK_LOCK || outcome->kind == UNSTICK_UNINTERRUPTIBLE || outcome->kind == UNSTICK_STOPPED;
+	if (thread_is_shielded(job->thread) && !by_itself)
+		outcome->kind = UNSTICK_SHIELDED;
+}
+
 bool job_look(struct unstick_job *job, struct unstick_outcome *outcome, struct unstick_report *report)
 {
 	pid_t program = job->process ? process_pid(job->process) : 0;
@@ -45,6 +56,8 @@ bool job_look(struct unstick_job *job, struct unstick_outcome *outcome, struct u
 	take_report(report, outcome);
 	if (program)
 		outcome->kind = report->state == 'D' ? UNSTICK_UNINTERRUPTIBLE : outcome->kind;
+	else
+		take_shield(job, outcome);
 	return true;
 }
 

@@ -46,6 +46,7 @@ static const char *const kind_names[] = {
         [UNSTICK_NOT_INSPECTABLE] = "not inspectable",
         [UNSTICK_GONE] = "gone",
         [UNSTICK_LEFT_ALONE] = "left alone",
+        [UNSTICK_SHIELDED] = "shielded",
 };
 
 static const char *const kind_advice[] = {
@@ -63,6 +64,8 @@ static const char *const kind_advice[] = {
         [UNSTICK_NOT_INSPECTABLE] = "/proc does not show its call: it got a plain EINTR; mount /proc, or use UNSTICK_KEEP_PROC_FD",
         [UNSTICK_GONE] = "the thread has ended",
         [UNSTICK_LEFT_ALONE] = "this call must not be cut short",
+        [UNSTICK_SHIELDED] =
+                "behind a shield: its clean-up has not ended, nothing is done to it; raise grace_ns, or give it a scope of its own",
 };
 
 enum { KINDS = sizeof kind_names / sizeof kind_names[0] };
@@ -115,15 +118,24 @@ static void print_who(const struct unstick_outcome *outcome, char *buf, size_t s
 	}
 }
 
+/* "no attempt was made" is not so if a signal is on its way. */
+static const char *advice_for(const struct unstick_outcome *outcome)
+{
+	bool under_way = outcome->kind == UNSTICK_NONE && outcome->signals;
+	return under_way ? "it was sent a signal, and has not come out yet" : outcome_advice(outcome->kind);
+}
+
 int unstick_outcome_print(const struct unstick_outcome *outcome, char *buf, size_t size)
 {
 	char where[128], who[256], error[24] = "";
 	if (!outcome || (!buf && size))
 		return -EINVAL;
+	if (!outcome->tid) /* a job that never ran, or in which nothing was cut short */
+		return snprintf(buf, size, "%s", advice_for(outcome));
 	outcome_where(outcome, where, sizeof where);
 	print_who(outcome, who, sizeof who);
 	if (outcome->error)
 		snprintf(error, sizeof error, ", %s", error_name(outcome->error));
-	return snprintf(buf, size, "%d%s: %s%s%s (%u signal%s, %.3f ms)", (int)outcome->tid, where, outcome_advice(outcome->kind),
-	                error, who, outcome->signals, outcome->signals == 1 ? "" : "s", (double)outcome->ns / 1e6);
+	return snprintf(buf, size, "%d%s: %s%s%s (%u signal%s, %.3f ms)", (int)outcome->tid, where, advice_for(outcome), error, who,
+	                outcome->signals, outcome->signals == 1 ? "" : "s", (double)outcome->ns / 1e6);
 }

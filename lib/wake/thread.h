@@ -112,6 +112,12 @@ static inline bool thread_on_own_stack(const struct unstick_thread *self, uintpt
 /* The marker is set. Is its call still there, for code whose stack pointer is `sp`? The owner's alone. */
 bool thread_own_call_exists(const struct unstick_thread *self, uintptr_t sp);
 
+/* Is its outermost scope behind a shield, and no other one of it fired? Any thread; true of that moment only. */
+static inline bool thread_is_shielded(const struct unstick_thread *thread)
+{
+	return thread && atomic_load_explicit(&thread->base, memory_order_relaxed) > 0 && !(thread_state(thread) & STATE_FIRED);
+}
+
 void thread_before_fork(void);
 void thread_after_fork_parent(void);
 void thread_after_fork_child(void);
