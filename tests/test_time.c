@@ -3,6 +3,7 @@
  * Time: one unit, saturating on both sides.
  */
 #include "helpers.h"
+#include "limit/moment.h"
 #include "limit/time.h"
 
 static int64_t clock_ns(void)
@@ -33,8 +34,24 @@ Test(time, a_negative_span_gives_the_past)
 {
 	cr_assert_lt(unstick_after_ns(-1000000000), unstick_now());
 	cr_assert_lt(unstick_after_ms(-1000), unstick_now());
-	cr_assert_lt(unstick_after_ns(INT64_MIN), 0);
-	cr_assert_eq(unstick_after_ms(INT64_MIN), INT64_MIN);
+	cr_assert_eq(unstick_after_ns(INT64_MIN), 1, "no moment is negative, and 0 may mean \"none\"");
+	cr_assert_eq(unstick_after_ms(INT64_MIN), 1);
+}
+
+Test(time, a_moment_that_must_be_a_span_is_suspect)
+{
+	const int64_t second = 1000000000, hour = 3600 * second, day = 24 * hour;
+	const unstick_time spans[] = {1, 200, 200000000, 5 * second};
+	for (size_t i = 0; i < sizeof spans / sizeof spans[0]; i++) {
+		cr_assert(moment_is_suspect(spans[i], 30 * day));
+		cr_assert(moment_is_suspect(spans[i], 2 * hour));
+		cr_assert(!moment_is_suspect(spans[i], hour), "the machine was started a while ago");
+	}
+	cr_assert(!moment_is_suspect(0, 30 * day), "a time long past");
+	cr_assert(!moment_is_suspect(UNSTICK_NEVER, 30 * day));
+	cr_assert(!moment_is_suspect(29 * day + second, 30 * day));
+	cr_assert(moment_is_suspect(29 * day - second, 30 * day));
+	cr_assert(!moment_is_suspect(30 * day + second, 30 * day));
 }
 
 Test(time, too_far_is_never)

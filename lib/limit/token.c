@@ -19,6 +19,7 @@
 
 #include "base/raw.h"
 #include "limit/heap.h"
+#include "limit/moment.h"
 #include "limit/limit.h"
 #include "limit/watch.h"
 
@@ -282,8 +283,8 @@ int unstick_token_error(const struct unstick_token *token)
 
 int unstick_token_set_deadline(struct unstick_token *token, unstick_time when)
 {
-	int error = token ? alarm_start() : -EINVAL;
-	if (error)
+	int error = token ? moment_check("unstick_token_set_deadline", "when", when) : -EINVAL;
+	if (error || (error = alarm_start()))
 		return error;
 	lock_take(&token_lock);
 	if (token_error(token))
