@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Pools and thread jobs through the public header: every state that an ordinary process can bring about, each end of a job, close.
- * Jobs that nothing can end: tests/pool/hung_jobs.c. Programs: tests/pool/processes.c.
+ * What is refused: test_pool_misuse.c. Jobs that nothing can end: tests/pool/hung_jobs.c. Programs: tests/pool/processes.c.
  */
 #include "helpers.h"
 
@@ -363,6 +363,21 @@ Test(pool, a_full_queue_is_refused)
 	close_all();
 }
 
+Test(pool, what_a_free_thread_will_take_does_not_count_for_the_queue)
+{
+	enum { MANY = 40 };
+	const struct unstick_pool_options narrow = {.size = sizeof narrow, .threads = MANY, .queue = 1};
+	const struct unstick_job_options options = {.size = sizeof options, .run = lock_mutex};
+	cr_assert_eq(unstick_pool_new(&pool, &narrow), 0);
+	pthread_mutex_lock(&mutex);
+	for (int i = 0; i < MANY + 1; i++)
+		cr_assert_eq(unstick_job_start(pool, &options, NULL), 0, "job %d", i);
+	cr_assert_eq(unstick_job_start(pool, &options, NULL), -EAGAIN, "all threads are taken, and the place in the queue");
+	pthread_mutex_unlock(&mutex);
+	wait_for(stats().done == MANY + 1);
+	close_all();
+}
+
 /* ---- it leaves its thread */
 
 static void *exit_thread(void *arg)
@@ -654,6 +669,8 @@ static int use_parents(void *arg)
 		return 2;
 	if (unstick_pool_stats(pool, &unused) != -EOWNERDEAD || unstick_pool_free(pool))
 		return 3;
+	if (unstick_job_state(job) != -EOWNERDEAD || unstick_job_exit(job, &(struct unstick_exit){0}) != -EOWNERDEAD)
+		return 6;
 	if (unstick_pool_new(&own, NULL) || unstick_job_start(own, &options, &other) || join(other, NULL))
 		return 4;
 	return unstick_pool_close(own, UNSTICK_NEVER, NULL) ? 5 : 0;
@@ -666,6 +683,29 @@ Test(pool, in_a_forked_child_it_is_the_parents)
 	assert_right_in_child(use_parents, job);
 	write_byte(fds[1]);
 	cr_assert_eq(join(job, NULL), 0, "the parent's goes on");
+	unstick_job_unref(job);
+	close_all();
+}
+
+static int ask_for_self(void *unused)
+{
+	(void)unused;
+	return unstick_job_self() != NULL;
+}
+
+static void *fork_in_job(void *arg)
+{
+	bool self = unstick_job_self();
+	return (void *)(intptr_t)(self ? in_child(ask_for_self, arg) : -1);
+}
+
+Test(pool, no_job_runs_in_the_child_of_a_job)
+{
+	void *wrong = fds;
+	open_pool(0, 0);
+	struct unstick_job *job = start(fork_in_job, NULL);
+	cr_assert_eq(join(job, &wrong), 0);
+	cr_assert_eq((intptr_t)wrong, 0);
 	unstick_job_unref(job);
 	close_all();
 }
@@ -713,74 +753,5 @@ Test(pool, a_mask_that_a_job_leaves_is_not_the_next_ones)
 	cr_assert_eq(join(job, NULL), -ECANCELED);
 	assert_state(job, UNSTICK_JOB_CANCELLED);
 	unstick_job_unref(job);
-	close_all();
-}
-
-static char said[512];
-
-static void hear(void *arg, const char *message)
-{
-	(void)arg;
-	snprintf(said, sizeof said, "%s", message);
-}
-
-struct wrong {
-	struct unstick_job_options options;
-	int error;
-	const char *message;
-};
-
-Test(pool, misuse_is_told)
-{
-	char *const no_argv[] = {NULL};
-	char *const argv[] = {(char *)"true", NULL};
-	const struct wrong wrongs[] = {
-	        {{.size = 8, .run = come},
-	         -EINVAL,
-	         "unstick: job \"job\": size is not that of struct unstick_job_options: set it to sizeof"},
-	        {{.size = sizeof wrongs[0].options},
-	         -EINVAL,
-	         "unstick: job \"job\": give either run or argv, with at least the program in it"},
-	        {{.size = sizeof wrongs[0].options, .name = "x", .argv = no_argv},
-	         -EINVAL,
-	         "unstick: job \"x\": give either run or argv, with at least the program in it"},
-	        {{.size = sizeof wrongs[0].options, .name = "x", .run = come, .argv = no_argv},
-	         -EINVAL,
-	         "unstick: job \"x\": give either run or argv, with at least the program in it"},
-	        {{.size = sizeof wrongs[0].options, .name = "x", .run = come, .argv = argv},
-	         -EINVAL,
-	         "unstick: job \"x\": give either run or argv, with at least the program in it"},
-	        {{.size = sizeof wrongs[0].options, .name = "x", .run = come, .flags = 1u << 20},
-	         -EINVAL,
-	         "unstick: job \"x\": a flag is not known to this version of the library: leave it out"},
-	        {{.size = sizeof wrongs[0].options, .name = "x", .argv = argv, .input_size = 1},
-	         -EINVAL,
-	         "unstick: job \"x\": input is NULL, but input_size is not 0"},
-	};
-	const struct unstick_options log = {.size = sizeof log, .log = hear};
-	cr_assert_eq(unstick_init(&log), 0);
-	open_pool(0, 0);
-	for (size_t i = 0; i < sizeof wrongs / sizeof wrongs[0]; i++) {
-		said[0] = '\0';
-		cr_assert_eq(unstick_job_start(pool, &wrongs[i].options, NULL), wrongs[i].error);
-		cr_assert_str_eq(said, wrongs[i].message);
-	}
-	const struct unstick_pool_options size = {.size = 1}, flags = {.size = sizeof flags, .flags = 1},
-	                                  stack = {.size = sizeof stack, .stack = 1};
-	struct unstick_pool *none = NULL;
-	cr_assert_eq(unstick_pool_new(&none, &size), -EINVAL);
-	cr_assert_eq(unstick_pool_new(&none, &flags), -EINVAL);
-	cr_assert_eq(unstick_pool_new(&none, &stack), -EINVAL);
-	cr_assert_str_eq(said, "unstick: pool: options.stack is less than PTHREAD_STACK_MIN: it is in bytes");
-	cr_assert_eq(unstick_pool_new(NULL, NULL), -EINVAL);
-	cr_assert_null(none);
-	cr_assert_eq(unstick_job_start(NULL, &wrongs[0].options, NULL), -EINVAL);
-	cr_assert_eq(unstick_job_start(pool, NULL, NULL), -EINVAL);
-	cr_assert_eq(unstick_job_join(NULL, 0, NULL), -EINVAL);
-	cr_assert_eq(unstick_job_cancel(NULL), -EINVAL);
-	cr_assert_eq(unstick_job_state(NULL), -EINVAL);
-	cr_assert_eq(unstick_pool_close(NULL, 0, NULL), -EINVAL);
-	cr_assert_null(unstick_pool_free(NULL));
-	cr_assert_null(unstick_job_unref(NULL));
 	close_all();
 }

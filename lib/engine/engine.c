@@ -274,6 +274,8 @@ int unstick_engine_close(struct unstick_engine *engine, unstick_time until, stru
 {
 	if (!engine)
 		return engine_refuse_null("close", "engine");
+	if (left)
+		*left = (struct unstick_left){.fd = -1};
 	if (engine_is_parents(engine))
 		return engine_refuse_child(engine, "close");
 	if (engine_has_worker_here(engine)) {

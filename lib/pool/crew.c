@@ -198,7 +198,7 @@ void crew_fail_unserved(struct unstick_pool *pool, int error)
 {
 	struct unstick_job *job;
 	while ((job = job_take_queued(pool, 0))) {
-		log_line("unstick: job \"%s\": no thread could be started, and none runs: see RLIMIT_NPROC, pids.max", job->name);
+		log_line("unstick: job \"%s\": %s", job->name, CREW_NO_THREAD);
 		job_end(job, UNSTICK_JOB_FAILED, error, NULL);
 	}
 }

@@ -8,6 +8,9 @@
 
 #include "pool/pool.h"
 
+#define CREW_NO_THREAD \
+	"no thread could be started, and none runs: see RLIMIT_NPROC, pids.max, and whether there is memory for options.stack"
+
 /* Under the lock: shall a thread be started for what is queued? It is counted then, and crew_start() is to be called without the lock. */
 bool crew_wants_thread(struct unstick_pool *pool);
 /* 0; -EAGAIN, -ENOMEM: none could be started, it is not counted any more. */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "limit/moment.h"
 #include "pool/crew.h"
 #include "pool/process.h"
 #include "pool/warden.h"
@@ -36,9 +37,12 @@ struct unstick_job *unstick_job_unref(struct unstick_job *job)
 	return NULL;
 }
 
-int job_refuse(const char *name, int error, const char *why)
+int job_refuse(const char *function, const char *name, int error, const char *why)
 {
-	log_line("unstick: job \"%s\": %s", name, why);
+	if (name)
+		log_line("%s: job \"%s\": %s", function, name, why);
+	else
+		log_line("%s: %s", function, why);
 	return error;
 }
 
@@ -75,6 +79,12 @@ static void tell(struct unstick_job *job, int state)
 	futex_wake(&job->state, INT_MAX);
 }
 
+static void tell_return(const struct unstick_job *job, int state)
+{
+	log_line("unstick: job \"%s\": has come back after %.3f s: %s", job->name,
+	         (double)(unstick_now() - job->abandoned_at) / 1e9, unstick_job_state_name(state));
+}
+
 bool job_end(struct unstick_job *job, int state, int error, void *result)
 {
 	struct unstick_pool *pool = job->pool;
@@ -97,6 +107,8 @@ bool job_end(struct unstick_job *job, int state, int error, void *result)
 	lock_drop(&pool->lock);
 	atomic_fetch_add(&pool->ended, 1);
 	futex_wake(&pool->ended, INT_MAX);
+	if (abandoned)
+		tell_return(job, state);
 	unstick_job_unref(job);
 	return abandoned;
 }
@@ -117,6 +129,7 @@ void job_abandon(struct unstick_job *job, const struct unstick_outcome *outcome)
 		if (!job->error)
 			job->error = job_reason(job);
 		job->abandoned_number = ++pool->stats.abandoned_ever;
+		job->abandoned_at = unstick_now();
 		pool->threads--;
 		more = crew_wants_thread(pool);
 		tell(job, UNSTICK_JOB_ABANDONED);
@@ -160,16 +173,17 @@ static int wait_for_end(struct unstick_job *job, unstick_time until, uint32_t *s
 
 int unstick_job_join(struct unstick_job *job, unstick_time until, void **result)
 {
+	static const char function[] = "unstick_job_join";
 	uint32_t state;
 	if (!job)
-		return job_refuse("job", -EINVAL, "join: job is NULL");
+		return job_refuse(function, NULL, -EINVAL, "job is NULL");
 	if (pool_is_parents(job->pool))
 		return -EOWNERDEAD;
 	if (job == job_current)
-		return job_refuse(job->name, -EDEADLK,
-		                  "join: called in the job itself, it would wait for itself: join it elsewhere");
-	int error = wait_for_end(job, until, &state);
-	if (error)
+		return job_refuse(function, job->name, -EDEADLK,
+		                  "called in the job itself, it would wait for itself: join it elsewhere");
+	int error = moment_check(function, "until", until);
+	if (error || (error = wait_for_end(job, until, &state)))
 		return error;
 	if (result)
 		*result = state == UNSTICK_JOB_ABANDONED ? NULL : job->result;
@@ -178,9 +192,11 @@ int unstick_job_join(struct unstick_job *job, unstick_time until, void **result)
 
 int unstick_job_state(const struct unstick_job *job)
 {
-	uint32_t state = job ? atomic_load(&job->state) : 0;
 	if (!job)
 		return -EINVAL;
+	if (pool_is_parents(job->pool))
+		return -EOWNERDEAD;
+	uint32_t state = atomic_load(&job->state);
 	return state ? (int)state : UNSTICK_JOB_QUEUED; /* 0: taken out of the queue, to be ended this moment */
 }
 
@@ -196,13 +212,18 @@ const char *unstick_job_state_name(int state)
 
 struct unstick_job *unstick_job_self(void)
 {
-	return job_current;
+	return job_current && !pool_is_parents(job_current->pool) ? job_current : NULL;
 }
 
 int unstick_job_exit(const struct unstick_job *job, struct unstick_exit *ret)
 {
-	if (!job || !ret || !job->process)
-		return -EINVAL;
+	static const char function[] = "unstick_job_exit";
+	if (!job || !ret)
+		return job_refuse(function, NULL, -EINVAL, job ? "ret is NULL" : "job is NULL");
+	if (pool_is_parents(job->pool))
+		return -EOWNERDEAD;
+	if (!job->process)
+		return job_refuse(function, job->name, -EINVAL, "it is no process job, it was started with run");
 	uint32_t state = atomic_load(&job->state);
 	if (!has_ended(state) || state == UNSTICK_JOB_ABANDONED)
 		return -EINPROGRESS;

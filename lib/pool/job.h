@@ -38,7 +38,9 @@ struct unstick_job {
 	pid_t tid;
 	struct unstick_thread *thread; /* a reference, from its begin on */
 	struct unstick_outcome outcome;
-	uint64_t abandoned_number;       /* the how many-th of the pool's; 0: never */
+	uint64_t abandoned_number; /* the how many-th of the pool's; 0: never */
+	unstick_time abandoned_at;
+	_Atomic bool left_told;          /* the log has been told that it was left */
 	struct unstick_job *next_to_cut; /* whose who closes the pool */
 	/* The warden's, under its lock: */
 	struct warden_entry {
@@ -61,8 +63,8 @@ void job_list_remove(struct job_list *list, struct unstick_job *job);
 /* Takes the first of the queue, which is then to be ended by the caller. NULL: there is none, or the pool has more threads than that. */
 struct unstick_job *job_take_queued(struct unstick_pool *pool, unsigned most_threads);
 
-/* Tells the log, and returns `error`. */
-int job_refuse(const char *name, int error, const char *why);
+/* Tells the log, and returns `error`. `name` NULL: of no job. */
+int job_refuse(const char *function, const char *name, int error, const char *why);
 
 /* Nothing of it runs, or will. */
 bool job_is_over(const struct unstick_job *job);

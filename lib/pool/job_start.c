@@ -4,37 +4,66 @@
  * each reason that is the pool's, not the caller's. Invariant: what is refused is freed here, and is in no list.
  */
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
+#include "limit/moment.h"
 #include "pool/crew.h"
 #include "pool/job.h"
 #include "pool/process.h"
 #include "pool/warden.h"
 
-static void set_name(struct unstick_job *job, const struct unstick_job_options *options)
+static const char function[] = "unstick_job_start";
+
+static const char *name_of(const struct unstick_job_options *options)
 {
-	const char *slash = options->argv ? strrchr(options->argv[0], '/') : NULL;
-	const char *program = slash ? slash + 1 : options->argv ? options->argv[0] : "job";
-	text_copy(job->name, sizeof job->name, options->name ? options->name : program);
+	const char *program = options->argv && options->argv[0] ? options->argv[0] : "job";
+	const char *slash = strrchr(program, '/');
+	return options->name ? options->name : slash ? slash + 1 : program;
+}
+
+/* NULL: nothing. */
+static const char *find_process_fault(const struct unstick_job_options *options)
+{
+	if (options->grace_ns < 0)
+		return "grace_ns is negative: it is a span in nanoseconds";
+	if (options->input_size && !options->input)
+		return "input is NULL, but input_size is not 0";
+	if (options->input_size > PTRDIFF_MAX)
+		return "input_size is more than any memory has: is it a negative number?";
+	return NULL;
+}
+
+static const char *find_thread_fault(const struct unstick_job_options *options)
+{
+	const bool none = !options->flags && !options->env && !options->dir && !options->input && !options->input_size &&
+	                  !options->most_output && !options->grace_ns;
+	return none ? NULL
+	            : "flags, env, dir, input, input_size, most_output and grace_ns are for programs: leave them out with run (the "
+	              "grace "
+	              "of thread jobs is the pool's)";
+}
+
+static const char *find_fault(const struct unstick_job_options *options)
+{
+	const unsigned known = UNSTICK_JOB_STDERR | UNSTICK_JOB_RESULT;
+	if (options->run ? options->argv != NULL : !options->argv || !options->argv[0])
+		return "give either run or argv, with at least the program in it";
+	if (options->flags & ~known)
+		return "a flag is not known to this version of the library: leave it out";
+	return options->run ? find_thread_fault(options) : find_process_fault(options);
 }
 
 static int check(const struct unstick_job_options *options)
 {
-	const char *name = options->name ? options->name : "job";
-	const unsigned known = UNSTICK_JOB_STDERR | UNSTICK_JOB_RESULT;
 	if (options->size != sizeof *options)
-		return job_refuse("job", -EINVAL, "size is not that of struct unstick_job_options: set it to sizeof");
-	if (options->run ? options->argv != NULL : !options->argv || !options->argv[0])
-		return job_refuse(name, -EINVAL, "give either run or argv, with at least the program in it");
-	if (options->flags & ~known)
-		return job_refuse(name, -EINVAL, "a flag is not known to this version of the library: leave it out");
-	if (options->grace_ns < 0)
-		return job_refuse(name, -EINVAL, "grace_ns is negative: it is a span in nanoseconds");
-	if (!options->run && options->input_size && !options->input)
-		return job_refuse(name, -EINVAL, "input is NULL, but input_size is not 0");
-	return 0;
+		return job_refuse(function, NULL, -EINVAL, "size is not that of struct unstick_job_options: set it to sizeof");
+	const char *fault = find_fault(options);
+	if (fault)
+		return job_refuse(function, name_of(options), -EINVAL, fault);
+	return moment_check(function, "options.deadline", options->deadline);
 }
 
 /* Token and watch; the watch may be called at once, and leaves a job alone that is not queued yet. */
@@ -69,7 +98,7 @@ static int make(struct unstick_pool *pool, const struct unstick_job_options *opt
 	job->deadline = options->deadline ? options->deadline : UNSTICK_NEVER;
 	job->has_own_parent = options->token;
 	job->outcome = (struct unstick_outcome){.nr = -1, .fd = -1, .state = '?'};
-	set_name(job, options);
+	text_copy(job->name, sizeof job->name, name_of(options));
 	int error = options->run ? 0 : process_new(&job->process, options);
 	if (!error)
 		error = bind_token(job, options->token ? options->token : pool->token);
@@ -91,9 +120,11 @@ static const struct refusal {
 /* Under the lock. NULL: none. */
 static const struct refusal *find_refusal(const struct unstick_pool *pool)
 {
+	/* Those that are queued for these do not wait for a thread: they wait for their own to look. */
+	const unsigned free_threads = pool->idle + pool->starting + (pool->most_threads - pool->threads);
 	if (pool->closing)
 		return &closing;
-	if (pool->queue.count >= pool->most_queued)
+	if (pool->queue.count >= (uint64_t)pool->most_queued + free_threads)
 		return &full;
 	return pool->abandoned.count >= pool->most_abandoned ? &too_many_abandoned : NULL;
 }
@@ -119,9 +150,7 @@ static int start_first_thread(struct unstick_pool *pool, struct unstick_job *job
 		return 0;
 	bool back = take_back(pool, job);
 	crew_fail_unserved(pool, error); /* others may have relied on this thread */
-	return back ? discard(job, job_refuse(job->name, -EAGAIN,
-	                                      "no thread could be started, and none runs: see RLIMIT_NPROC, pids.max"))
-	            : 0;
+	return back ? discard(job, job_refuse(function, job->name, -EAGAIN, CREW_NO_THREAD)) : 0;
 }
 
 /* A job whose token fired before this never gets into the queue. */
@@ -143,7 +172,7 @@ static int enqueue(struct unstick_pool *pool, struct unstick_job *job)
 	}
 	lock_drop(&pool->lock);
 	if (tell_it)
-		job_refuse(job->name, refusal->error, refusal->why);
+		job_refuse(function, job->name, refusal->error, refusal->why);
 	if (refusal)
 		return discard(job, refusal->error);
 	if (fired) {
@@ -159,7 +188,7 @@ static int refuse_child(struct unstick_pool *pool, const char *name)
 	bool told = pool->told & TOLD_FORKED; /* without the lock: nobody may be there to drop it */
 	pool->told |= TOLD_FORKED;
 	return told ? -EOWNERDEAD
-	            : job_refuse(name, -EOWNERDEAD,
+	            : job_refuse(function, name, -EOWNERDEAD,
 	                         "the pool is the parent process's: in a forked child make another with unstick_pool_new()");
 }
 
@@ -167,12 +196,12 @@ int unstick_job_start(struct unstick_pool *pool, const struct unstick_job_option
 {
 	struct unstick_job *job;
 	if (!pool || !options)
-		return job_refuse("job", -EINVAL, pool ? "options is NULL" : "pool is NULL");
+		return job_refuse(function, NULL, -EINVAL, pool ? "options is NULL" : "pool is NULL");
 	int error = check(options);
 	if (error)
 		return error;
 	if (pool_is_parents(pool))
-		return refuse_child(pool, options->name ? options->name : "job");
+		return refuse_child(pool, name_of(options));
 	if ((error = make(pool, options, &job)))
 		return error;
 	if ((error = enqueue(pool, job)))

@@ -83,7 +83,7 @@ int unstick_job_outcome(const struct unstick_job *job, struct unstick_outcome *o
 	struct unstick_outcome kept, seen;
 	struct unstick_report report;
 	if (!job || !outcome)
-		return -EINVAL;
+		return job_refuse("unstick_job_outcome", NULL, -EINVAL, job ? "outcome is NULL" : "job is NULL");
 	if (pool_is_parents(job->pool))
 		return -EOWNERDEAD;
 	bool looked = load_outcome(held, &kept);
@@ -163,23 +163,32 @@ static int print_one(const struct unstick_left_job *job, char *buf, size_t size)
 	                job->holds_exit ? "; the process cannot exit before it has" : "");
 }
 
-static void tell(const struct unstick_left_job *job)
+/* Once a job, however often the pool is closed. */
+static void tell(struct unstick_job *job, const struct unstick_left_job *left)
 {
 	char line[512];
-	print_one(job, line, sizeof line);
-	log_line("unstick: pool: close: left: %s", line);
+	if (atomic_exchange(&job->left_told, true))
+		return;
+	print_one(left, line, sizeof line);
+	log_line("unstick_pool_close: left: %s", line);
 }
 
-static void describe_listed(struct unstick_left *left, const struct picked *picked)
+/* "4 more", if there are not as many as last time. */
+static void tell_rest(struct unstick_pool *pool, unsigned more)
+{
+	if (atomic_exchange(&pool->more_told, more) != more && more)
+		log_line("unstick_pool_close: left: %u more", more);
+}
+
+static void describe_listed(struct unstick_pool *pool, struct unstick_left *left, const struct picked *picked)
 {
 	left->listed = picked->count;
 	for (unsigned i = 0; i < picked->count; i++) {
 		describe(picked->jobs[i], unstick_now(), &left->jobs[i]);
 		left->holds_exit |= left->jobs[i].holds_exit;
-		tell(&left->jobs[i]);
+		tell(picked->jobs[i], &left->jobs[i]);
 	}
-	if (left->listed < left->count)
-		log_line("unstick: pool: close: left: %u more", left->count - left->listed);
+	tell_rest(pool, left->count - left->listed);
 }
 
 /* Among those that are not named: the first that holds the exit is as good as all. */
@@ -191,13 +200,12 @@ static void look_at_rest(struct unstick_pool *pool, struct unstick_left *left, u
 		struct unstick_left_job one;
 		number = job->abandoned_number;
 		describe(job, unstick_now(), &one);
-		unstick_job_unref(job);
 		left->holds_exit = one.holds_exit;
 		if (one.holds_exit)
-			tell(&one);
+			tell(job, &one);
+		unstick_job_unref(job);
 		if (unstick_now() >= end) {
-			log_line("unstick: pool: close: left: too many to look at each: whether one of the rest holds up the exit "
-			         "is "
+			log_line("unstick_pool_close: left: too many to look at each: whether one of the rest holds up the exit is "
 			         "not known");
 			return;
 		}
@@ -226,7 +234,7 @@ void left_fill(struct unstick_pool *pool, struct unstick_left *left)
 	struct picked picked;
 	*left = (struct unstick_left){.fd = -1};
 	pick(pool, left, &picked);
-	describe_listed(left, &picked);
+	describe_listed(pool, left, &picked);
 	if (picked.oldest)
 		describe_oldest(left, &picked);
 	else if (left->count)
@@ -242,7 +250,7 @@ int unstick_left_print(const struct unstick_left *left, char *buf, size_t size)
 	struct text text;
 	char line[512];
 	if (!left || (!buf && size))
-		return -EINVAL;
+		return job_refuse("unstick_left_print", NULL, -EINVAL, left ? "buf is NULL, but size is not 0" : "left is NULL");
 	text_start(&text, buf, size);
 	for (unsigned i = 0; i < left->listed && i < UNSTICK_LEFT_JOBS; i++) {
 		print_one(&left->jobs[i], line, sizeof line);

@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "limit/alarm.h"
+#include "limit/moment.h"
 #include "pool/crew.h"
 #include "pool/job.h"
 #include "pool/left.h"
@@ -24,6 +25,7 @@
 enum { DEFAULT_THREADS = 64, DEFAULT_QUEUE = 1024, DEFAULT_ABANDONED = 256, MOST_THREADS = 65536 };
 enum { ENDED_BLINDLY = 32 }; /* of the queue, before a close looks at the time */
 static const int64_t DEFAULT_GRACE = TIME_NS_PER_S;
+static const size_t MOST_STACK = (size_t)1 << 40;
 static const int64_t FIRE_NS = 100000; /* of a fire, for each thread that is blocked: 15 us alone, more where they crowd */
 
 bool pool_is_parents(const struct unstick_pool *pool)
@@ -46,24 +48,28 @@ void pool_drop(struct unstick_pool *pool)
 
 /* ---- new */
 
-static int refuse(int error, const char *why)
+static int refuse(const char *function, int error, const char *why)
 {
-	log_line("unstick: pool: %s", why);
+	log_line("%s: %s", function, why);
 	return error;
 }
+
+static const char new_function[] = "unstick_pool_new", close_function[] = "unstick_pool_close";
 
 static int check_options(const struct unstick_pool_options *options)
 {
 	if (options->size != sizeof *options)
-		return refuse(-EINVAL, "size is not that of struct unstick_pool_options: set it to sizeof");
+		return refuse(new_function, -EINVAL, "size is not that of struct unstick_pool_options: set it to sizeof");
 	if (options->flags)
-		return refuse(-EINVAL, "a flag is not known to this version of the library: leave it out");
+		return refuse(new_function, -EINVAL, "a flag is not known to this version of the library: leave it out");
 	if (options->threads > MOST_THREADS)
-		return refuse(-EINVAL, "options.threads is more than 65536: take fewer, jobs wait for one");
+		return refuse(new_function, -EINVAL, "options.threads is more than 65536: take fewer, jobs wait for one");
 	if (options->grace_ns < 0)
-		return refuse(-EINVAL, "options.grace_ns is negative: it is a span in nanoseconds");
+		return refuse(new_function, -EINVAL, "options.grace_ns is negative: it is a span in nanoseconds");
 	if (options->stack && options->stack < (size_t)PTHREAD_STACK_MIN)
-		return refuse(-EINVAL, "options.stack is less than PTHREAD_STACK_MIN: it is in bytes");
+		return refuse(new_function, -EINVAL, "options.stack is less than PTHREAD_STACK_MIN: it is in bytes");
+	if (options->stack > MOST_STACK)
+		return refuse(new_function, -EINVAL, "options.stack is more than 1 TiB: it is in bytes; 0 is the system's default");
 	return 0;
 }
 
@@ -93,7 +99,7 @@ int unstick_pool_new(struct unstick_pool **ret, const struct unstick_pool_option
 {
 	const struct unstick_pool_options defaults = {.size = sizeof defaults};
 	options = options ? options : &defaults;
-	int error = ret ? check_options(options) : refuse(-EINVAL, "ret is NULL");
+	int error = ret ? check_options(options) : refuse(new_function, -EINVAL, "ret is NULL");
 	if (error || (error = signal_initialise()) || (error = alarm_start()))
 		return error;
 	warden_initialise();
@@ -223,17 +229,21 @@ int unstick_pool_close(struct unstick_pool *pool, unstick_time until, struct uns
 {
 	struct unstick_left unused;
 	if (!pool)
-		return refuse(-EINVAL, "close: pool is NULL");
+		return refuse(close_function, -EINVAL, "pool is NULL");
+	int error = moment_check(close_function, "until", until);
+	if (error)
+		return error;
+	left = left ? left : &unused;
+	*left = (struct unstick_left){.fd = -1};
 	if (pool_is_parents(pool))
 		return -EOWNERDEAD;
 	if (is_in_job_of(pool))
-		return refuse(-EDEADLK,
-		              "close: called in a job of the pool's own, it would wait for itself: call it in another thread");
+		return refuse(close_function, -EDEADLK,
+		              "called in a job of the pool's own, it would wait for itself: call it in another thread");
 	stop(pool, until);
-	int error = wait_for_all(pool, until);
+	error = wait_for_all(pool, until);
 	if (error != -EBUSY)
 		return error;
-	left = left ? left : &unused;
 	abandon_rest(pool);
 	left_fill(pool, left);
 	return left->count ? -EBUSY : 0;
@@ -245,8 +255,9 @@ struct unstick_pool *unstick_pool_free(struct unstick_pool *pool)
 	if (!pool || pool_is_parents(pool)) /* a child has no threads to free it from, and perhaps a lock that nobody holds */
 		return NULL;
 	if (is_in_job_of(pool)) {
-		log_line("unstick: pool: freed in a job of its own: it would wait for itself, so it is not: free it in another "
-		         "thread");
+		log_line("unstick_pool_free: called in a job of the pool's own: it would wait for itself, so it is not freed: free "
+		         "it in "
+		         "another thread");
 		return pool;
 	}
 	stop(pool, UNSTICK_NEVER);
@@ -261,7 +272,7 @@ struct unstick_pool *unstick_pool_free(struct unstick_pool *pool)
 int unstick_pool_stats(struct unstick_pool *pool, struct unstick_pool_counts *ret)
 {
 	if (!pool || !ret)
-		return -EINVAL;
+		return refuse("unstick_pool_stats", -EINVAL, pool ? "ret is NULL" : "pool is NULL");
 	if (pool_is_parents(pool))
 		return -EOWNERDEAD;
 	lock_take(&pool->lock);

@@ -41,6 +41,7 @@ struct unstick_pool {
 	unsigned starting;                /* of `threads`: have not looked at the queue yet */
 	unsigned told;                    /* TOLD_*: what the log was told once */
 	struct unstick_pool_counts stats; /* the counters of jobs */
+	_Atomic unsigned more_told;       /* by who closes: how many were left and not named; not under the lock */
 	/* Futexes: */
 	_Atomic uint32_t bell;  /* a job was queued: idle threads sleep on it */
 	_Atomic uint32_t ended; /* a job has ended: who closes sleeps on it */

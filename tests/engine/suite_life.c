@@ -194,6 +194,7 @@ static void close_cancels(void)
 		ops[i] = begin(&request);
 	}
 	CHECK(unstick_engine_close(engine(), UNSTICK_NEVER, &left) == 0, "close");
+	CHECK(left.count == 0, "%u left", left.count);
 	CHECK(calls.count == 20, "%u callbacks before close returned", calls.count);
 	for (int i = 0; i < 20; i++)
 		CHECK(unstick_op_wait(ops[i], 0) == 0 && end_of(ops[i]) == -ECANCELED, "a pending one");
