@@ -127,6 +127,51 @@ Test(messages, no_free_signal_is_told_with_the_way_out)
 	cr_assert_null(unstick_thread_self());
 }
 
+/* ---- without a callback */
+
+struct choice {
+	const char *variable;
+	const char *text; /* on standard error */
+};
+
+static int ask_for_null_pool(void *choice)
+{
+	const struct choice *wanted = choice;
+	char text[400] = "";
+	int ends[2];
+	if (pipe(ends) || dup2(ends[1], STDERR_FILENO) < 0 || fcntl(ends[0], F_SETFL, O_NONBLOCK))
+		return 1;
+	if (wanted->variable)
+		setenv("UNSTICK_LOG", wanted->variable, 1);
+	else
+		unsetenv("UNSTICK_LOG");
+	if (unstick_pool_new(NULL, NULL) != -EINVAL)
+		return 2;
+	(void)!read(ends[0], text, sizeof text - 1);
+	return strcmp(text, wanted->text) ? 3 : 0;
+}
+
+Test(messages, without_a_callback_the_variable_says_whether_stderr_gets_them)
+{
+	const struct choice choices[] = {{NULL, ""}, {"stdout", ""}, {"stderr", "unstick_pool_new: ret is NULL\n"}};
+	for (size_t i = 0; i < sizeof choices / sizeof choices[0]; i++)
+		assert_right_in_child(ask_for_null_pool, (void *)(uintptr_t)&choices[i]);
+}
+
+static int log_to_full_pipe(void *unused)
+{
+	int ends[2];
+	(void)unused;
+	pipe_full(ends);
+	setenv("UNSTICK_LOG", "stderr", 1);
+	return dup2(ends[1], STDERR_FILENO) < 0 || unstick_pool_new(NULL, NULL) != -EINVAL;
+}
+
+Test(messages, a_full_stderr_holds_nobody_up, .timeout = 20)
+{
+	assert_right_in_child(log_to_full_pipe, NULL);
+}
+
 /* ---- errors without words: the code alone must tell the misuses apart */
 
 Test(messages, null_where_something_is_needed_is_einval_everywhere)

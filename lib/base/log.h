@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * One line to the application's log callback; nothing without one. Never called in a signal handler.
+ * One line to the application's log callback; without one to standard error, if the variable UNSTICK_LOG is "stderr"; else nothing.
+ * Never called in a signal handler: the callback may be anything. Never waits for standard error: what it does not take is dropped.
  */
 #ifndef UNSTICK_BASE_LOG_H
 #define UNSTICK_BASE_LOG_H

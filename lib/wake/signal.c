@@ -172,6 +172,8 @@ static int refuse(const struct unstick_options *options, const char *format, uns
 	/* A forgotten size is 0, and the rest as it was meant. Of any other size it is not known where `log` is. */
 	if ((options->size == 0 || (options->size >= sizeof *options && options->size <= MAX_OPTIONS_SIZE)) && options->log)
 		options->log(options->log_arg, message);
+	else
+		log_line("%s", message);
 	return -EINVAL;
 }
 
