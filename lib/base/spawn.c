@@ -50,6 +50,7 @@ struct launch {
 	long pid;         /* the program's */
 	int pidfd;
 	int error;                /* what failed, -errno */
+	bool bad_dir;             /* ... which was chdir */
 	char candidate[PATH_MAX]; /* the file that is tried */
 	_Alignas(16) char child_stack[STACK];
 	_Alignas(16) char middle_stack[STACK];
@@ -123,16 +124,19 @@ static int place_fds(const int given[FDS])
 	return 0;
 }
 
-static int prepare(const struct spawn *spawn)
+static int prepare(struct launch *launch)
 {
+	const struct spawn *spawn = launch->spawn;
 	long error = 0;
 
 	if (spawn->own_group)
 		error = RAW_2(SYS_setpgid, 0, 0);
 	if (error == 0)
 		error = place_fds(spawn->fds);
-	if (error == 0 && spawn->dir != NULL)
+	if (error == 0 && spawn->dir != NULL) {
 		error = RAW_1(SYS_chdir, spawn->dir);
+		launch->bad_dir = error != 0;
+	}
 	if (error == 0)
 		reset_signals();
 	return (int)error;
@@ -196,7 +200,7 @@ LEAVES_FOR_GOOD static void run_child(void *arg)
 	struct launch *launch = arg;
 	const char *file = launch->spawn->file;
 
-	launch->error = prepare(launch->spawn);
+	launch->error = prepare(launch);
 	if (launch->error == 0 && *file == '\0')
 		launch->error = -ENOENT;
 	if (launch->error == 0)
@@ -275,6 +279,8 @@ int spawn_program(const struct spawn *spawn, pid_t *pid, int *pidfd)
 	RAW_4(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof(all));
 
 	int error = launch->error;
+	if (spawn->bad_dir != NULL)
+		*spawn->bad_dir = launch->bad_dir;
 	if (error == 0) {
 		*pid = (pid_t)launch->pid;
 		*pidfd = launch->pidfd;

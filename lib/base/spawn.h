@@ -30,6 +30,7 @@ struct spawn {
 	char *const *argv, *const *env; /* env NULL: environ, which must not be changed meanwhile */
 	int fds[4];                     /* become its fds 0 to 3; any of the caller's numbers, also one of these four */
 	const char *dir;                /* its directory, and that of relative paths, in PATH too; NULL: the caller's */
+	bool *bad_dir;                  /* may be NULL; on failure: was it `dir` that could not be entered? */
 	bool own_group;                 /* leads a process group of its own, from before it runs on */
 	/* Not a child of this process but of init, or of the next process above it that has asked for orphans (PR_SET_CHILD_SUBREAPER):
 	 * no wait() here finds it, no SIGCHLD tells of it, whoever adopts it reaps it. If that is this process itself, being PID 1 or

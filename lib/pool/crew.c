@@ -31,6 +31,18 @@ struct run {
 	void *result;
 };
 
+/* Of the program, not of the thread that waited for it. Under the lock. */
+static void fill_program_outcome(struct unstick_job *job, int error)
+{
+	const pid_t pid = process_last_pid(job->process);
+	if (!pid)
+		return;
+	job->outcome =
+	        (struct unstick_outcome){.kind = UNSTICK_WOKEN, .error = error, .tid = pid, .nr = -1, .fd = -1, .state = '?'};
+	job->outcome.signals = process_signals(job->process);
+	job->outcome.ns = job->cut ? unstick_now() - job->cut : 0;
+}
+
 /* True: the thread is still one of the pool's. */
 static bool end_run(struct run *run)
 {
@@ -40,7 +52,10 @@ static bool end_run(struct run *run)
 	job_current = NULL;
 	if (cut) {
 		lock_take(&job->pool->lock);
-		(void)unstick_thread_outcome(job->thread, &job->outcome);
+		if (job->process)
+			fill_program_outcome(job, end);
+		else
+			(void)unstick_thread_outcome(job->thread, &job->outcome);
 		lock_drop(&job->pool->lock);
 	}
 	int state = cut ? job_state_of(end) : run->error ? UNSTICK_JOB_FAILED : UNSTICK_JOB_DONE;

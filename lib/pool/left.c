@@ -46,16 +46,29 @@ static void take_shield(const struct unstick_job *job, struct unstick_outcome *o
 		outcome->kind = UNSTICK_SHIELDED;
 }
 
+/* What a thread of ours could be freed from says nothing about a program: it is sent SIGTERM and SIGKILL. */
+static void take_program(const struct unstick_job *job, struct unstick_outcome *outcome)
+{
+	const bool holds_out = outcome->state == 'D' || outcome->kind == UNSTICK_STOPPED;
+	outcome->signals = process_signals(job->process);
+	outcome->ns = job->cut ? unstick_now() - job->cut : 0;
+	if (!holds_out)
+		outcome->kind = UNSTICK_NONE;
+	else if (outcome->state == 'D')
+		outcome->kind = UNSTICK_UNINTERRUPTIBLE;
+}
+
 bool job_look(struct unstick_job *job, struct unstick_outcome *outcome, struct unstick_report *report)
 {
 	pid_t program = job->process ? process_pid(job->process) : 0;
 	*outcome = (struct unstick_outcome){.nr = -1, .fd = -1, .state = '?'};
-	(void)unstick_thread_outcome(job->thread, outcome);
+	if (!program)
+		(void)unstick_thread_outcome(job->thread, outcome);
 	if (unstick_look(program, program ? program : job->tid, report))
 		return false;
 	take_report(report, outcome);
 	if (program)
-		outcome->kind = report->state == 'D' ? UNSTICK_UNINTERRUPTIBLE : outcome->kind;
+		take_program(job, outcome);
 	else
 		take_shield(job, outcome);
 	return true;
@@ -159,7 +172,7 @@ static int print_one(const struct unstick_left_job *job, char *buf, size_t size)
 	outcome_where(&job->outcome, where, sizeof where);
 	return snprintf(buf, size, "\"%s\" (%s %d)%s%s%s, for %.1f s: %s%s", job->name, program ? "program" : "thread",
 	                (int)(program ? job->pid : job->tid), where, job->object[0] ? ", " : "", job->object,
-	                (double)job->running_ns / 1e9, outcome_advice(job->outcome.kind),
+	                (double)job->running_ns / 1e9, outcome_meaning(&job->outcome),
 	                job->holds_exit ? "; the process cannot exit before it has" : "");
 }
 

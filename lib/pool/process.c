@@ -18,6 +18,7 @@
 #include "pool/capture.h"
 #include "pool/child.h"
 #include "pool/feed.h"
+#include "pool/job.h"
 
 static const size_t DEFAULT_MOST = (size_t)16 << 20;
 static const int64_t DEFAULT_GRACE = TIME_NS_PER_S;
@@ -30,7 +31,8 @@ struct process {
 	size_t input_size;
 	unsigned flags;
 	int64_t grace_ns;
-	_Atomic pid_t pid; /* for those who look; 0: there is none, or no more */
+	_Atomic pid_t pid;        /* for those who look; 0: there is none, or no more */
+	_Atomic unsigned signals; /* that its group was sent because of a cut */
 	/* The running thread's: */
 	struct child child;
 	struct feed feed;
@@ -125,13 +127,20 @@ static void close_pipes(struct process *process)
 	capture_finish(&process->result);
 }
 
-static const char *why_not_started(int error)
+static const char *why_not_started(const struct process *process, int error, bool bad_dir)
 {
+	if (bad_dir)
+		return error == -ENOENT    ? "there is no such directory as options.dir"
+		       : error == -EACCES  ? "options.dir may not be entered"
+		       : error == -ENOTDIR ? "options.dir is not a directory"
+		                           : "options.dir cannot be entered";
 	switch (error) {
 	case -ENOENT:
-		return "no such program, none in the PATH of its environment, or no such directory as options.dir";
+		return strchr(process->argv[0], '/')
+		               ? "no such program, or it is a script without its interpreter: see its first line"
+		               : "no such program in the PATH of its environment: give the path, or set PATH in options.env";
 	case -EACCES:
-		return "it may not be executed, or options.dir may not be entered";
+		return "it may not be executed";
 	case -ENOEXEC:
 		return "it is no program: a script needs a first line #!/bin/sh";
 	case -EMFILE:
@@ -148,6 +157,7 @@ static const char *why_not_started(int error)
 
 static int start(struct process *process)
 {
+	bool bad_dir = false;
 	int ends[4] = {SPAWN_NULL, SPAWN_NULL, SPAWN_NULL, SPAWN_NULL};
 	int error = open_pipes(process, ends);
 	if (!error) {
@@ -158,6 +168,7 @@ static int start(struct process *process)
 		        .env = process->env,
 		        .fds = {ends[0], ends[1], catches_stderr ? ends[1] : SPAWN_SAME, ends[3]},
 		        .dir = process->dir,
+		        .bad_dir = &bad_dir,
 		        .own_group = true,
 		};
 		error = spawn_program(&spawn, &process->child.pid, &process->child.pidfd);
@@ -170,7 +181,8 @@ static int start(struct process *process)
 	atomic_store_explicit(&process->pid, process->child.pid, memory_order_relaxed);
 	if (error) {
 		close_pipes(process);
-		log_line("unstick: program \"%s\" was not started: %s", process->argv[0], why_not_started(error));
+		log_line("unstick: job \"%s\": program \"%s\" was not started: %s", job_current->name, process->argv[0],
+		         why_not_started(process, error, bad_dir));
 	}
 	return error;
 }
@@ -218,15 +230,20 @@ static int attend(struct process *process, unstick_time until)
 
 /* ---- its end; behind a shield, where no scope cuts short */
 
+static void signal_group(struct process *process, int sig)
+{
+	process->exit.last_signal = sig;
+	atomic_fetch_add_explicit(&process->signals, 1, memory_order_relaxed);
+	child_signal(&process->child, sig);
+}
+
 static void terminate(struct process *process)
 {
-	process->exit.last_signal = SIGTERM;
-	child_signal(&process->child, SIGTERM);
+	signal_group(process, SIGTERM);
 	child_signal(&process->child, SIGCONT); /* what is stopped could not end itself */
 	if (!attend(process, unstick_after_ns(process->grace_ns)))
 		return;
-	process->exit.last_signal = SIGKILL;
-	child_signal(&process->child, SIGKILL);
+	signal_group(process, SIGKILL);
 	(void)attend(process, UNSTICK_NEVER);
 }
 
@@ -279,6 +296,16 @@ int process_exit(const struct process *process, struct unstick_exit *ret)
 pid_t process_pid(const struct process *process)
 {
 	return atomic_load_explicit(&process->pid, memory_order_relaxed);
+}
+
+unsigned process_signals(const struct process *process)
+{
+	return atomic_load_explicit(&process->signals, memory_order_relaxed);
+}
+
+pid_t process_last_pid(const struct process *process)
+{
+	return process->exit.pid;
 }
 
 int64_t process_grace(const struct process *process)

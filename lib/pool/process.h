@@ -29,9 +29,12 @@ int process_run(struct process *process);
 /* After process_run(), or in place of it. The result is NULL, the exit -ESRCH, if no program was started. */
 const char *process_result(const struct process *process);
 int process_exit(const struct process *process, struct unstick_exit *ret);
+pid_t process_last_pid(const struct process *process); /* 0: it was never started */
 
 /* Any thread, any time. The pid is 0 before it has started and after it has gone. */
 pid_t process_pid(const struct process *process);
+/* That its group was sent because of a cut: SIGTERM, then SIGKILL. */
+unsigned process_signals(const struct process *process);
 int64_t process_grace(const struct process *process);
 
 #endif

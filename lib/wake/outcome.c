@@ -81,6 +81,13 @@ const char *outcome_advice(int kind)
 	return kind >= 0 && kind < KINDS ? kind_advice[kind] : "unknown outcome";
 }
 
+/* "no attempt was made" is not so if a signal is on its way. */
+const char *outcome_meaning(const struct unstick_outcome *outcome)
+{
+	const bool under_way = outcome->kind == UNSTICK_NONE && outcome->signals;
+	return under_way ? "it was sent a signal, and has not come out yet" : outcome_advice(outcome->kind);
+}
+
 static const char *error_name(int error)
 {
 	const char *name = strerrorname_np(-error);
@@ -118,24 +125,17 @@ static void print_who(const struct unstick_outcome *outcome, char *buf, size_t s
 	}
 }
 
-/* "no attempt was made" is not so if a signal is on its way. */
-static const char *advice_for(const struct unstick_outcome *outcome)
-{
-	bool under_way = outcome->kind == UNSTICK_NONE && outcome->signals;
-	return under_way ? "it was sent a signal, and has not come out yet" : outcome_advice(outcome->kind);
-}
-
 int unstick_outcome_print(const struct unstick_outcome *outcome, char *buf, size_t size)
 {
 	char where[128], who[256], error[24] = "";
 	if (!outcome || (!buf && size))
 		return -EINVAL;
 	if (!outcome->tid) /* a job that never ran, or in which nothing was cut short */
-		return snprintf(buf, size, "%s", advice_for(outcome));
+		return snprintf(buf, size, "%s", outcome_meaning(outcome));
 	outcome_where(outcome, where, sizeof where);
 	print_who(outcome, who, sizeof who);
 	if (outcome->error)
 		snprintf(error, sizeof error, ", %s", error_name(outcome->error));
-	return snprintf(buf, size, "%d%s: %s%s%s (%u signal%s, %.3f ms)", (int)outcome->tid, where, advice_for(outcome), error, who,
-	                outcome->signals, outcome->signals == 1 ? "" : "s", (double)outcome->ns / 1e6);
+	return snprintf(buf, size, "%d%s: %s%s%s (%u signal%s, %.3f ms)", (int)outcome->tid, where, outcome_meaning(outcome), error,
+	                who, outcome->signals, outcome->signals == 1 ? "" : "s", (double)outcome->ns / 1e6);
 }

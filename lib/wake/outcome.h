@@ -14,7 +14,8 @@ void outcome_load(const struct seqbox *box, struct unstick_outcome *outcome);
 
 /* " in read on fd 5 (pipe_read)", or "": for a message that names the thread in its own way. */
 void outcome_where(const struct unstick_outcome *outcome, char *buf, size_t size);
-/* What a kind means for who waits, and what can be done. */
+/* What it means for who waits, and what can be done; of a kind alone. */
+const char *outcome_meaning(const struct unstick_outcome *outcome);
 const char *outcome_advice(int kind);
 
 #endif

@@ -303,8 +303,12 @@ static void failures(void)
 	struct unstick_options options = {.size = sizeof options, .log = keep_line};
 	CHECK(unstick_init(&options) == 0, "unstick_init");
 	fails((struct unstick_job_options){PROGRAM("no-such-program"), .input = "x", .input_size = 1, .flags = UNSTICK_JOB_RESULT},
-	      -ENOENT, "program \"no-such-program\" was not started: no such program");
+	      -ENOENT, "program \"no-such-program\" was not started: no such program in the PATH of its environment");
 	fails((struct unstick_job_options){PROGRAM("true"), .dir = "/nowhere"}, -ENOENT, "no such directory as options.dir");
+	fails((struct unstick_job_options){PROGRAM("true"), .dir = "/etc/passwd"}, -ENOTDIR, "options.dir is not a directory");
+	fails((struct unstick_job_options){PROGRAM("/no/such/program"), .name = "mine"}, -ENOENT,
+	      "job \"mine\": program \"/no/such/program\" was not started: no such program, or it is a script without its "
+	      "interpreter");
 	fails((struct unstick_job_options){PROGRAM("/etc/passwd")}, -EACCES, "it may not be executed");
 	struct rlimit limit = {.rlim_cur = 3, .rlim_max = 3};
 	open_pool(4);
@@ -320,6 +324,13 @@ static void check_cut(const struct end *end, int error, int state, int last_sign
 {
 	CHECK(end->error == error && end->state == state, "error %d, %s", end->error, unstick_job_state_name(end->state));
 	CHECK(end->exit.last_signal == last_signal, "last signal %d", end->exit.last_signal);
+	struct unstick_outcome outcome;
+	char text[200];
+	CHECK(unstick_job_outcome(end->job, &outcome) == 0, "no outcome");
+	unstick_outcome_print(&outcome, text, sizeof text);
+	CHECK(outcome.kind == UNSTICK_WOKEN && outcome.error == error && outcome.tid == end->exit.pid && outcome.nr == -1 &&
+	              outcome.signals == (last_signal == SIGKILL ? 2 : 1),
+	      "not of the program: %s", text);
 }
 
 static void term_is_honoured(void)
