@@ -11,7 +11,8 @@
  *   Results      >= 0 is a result, negative is -errno. errno itself is never set, except by unstick_posix().
  *                A deadline gives -ETIMEDOUT, a cancel gives -ECANCELED, everywhere.
  *   Time         absolute CLOCK_MONOTONIC nanoseconds (unstick_time). As a parameter, 0 is a time long past; as a field of
- *                an options structure, 0 means "none".
+ *                an options structure, 0 means "none"; UNSTICK_NEVER is "for ever". A span is no moment: unstick_after_ms(200).
+ *                No moment is negative: pools, jobs and tokens give -EINVAL, scopes fire at once.
  *   Threads      every function may be called from any thread (MT-safe). "AS-safe" marks those that may also be called in a
  *                signal handler; the others may not.
  *   Ownership    `ret` parameters are written only on success. *_unref(NULL) and *_free(NULL) do nothing and return NULL.
@@ -53,7 +54,8 @@ typedef int64_t unstick_time;
 /* The present moment. AS-safe. */
 unstick_time unstick_now(void);
 
-/* The moment `ns` nanoseconds (`ms` milliseconds) from now; saturates to UNSTICK_NEVER; a negative span gives the past. AS-safe. */
+/* The moment `ns` nanoseconds (`ms` milliseconds) from now; saturates to UNSTICK_NEVER; a negative span gives the past, 1 at the
+ * least. AS-safe. */
 unstick_time unstick_after_ns(int64_t ns);
 unstick_time unstick_after_ms(int64_t ms);
 
@@ -71,8 +73,9 @@ struct unstick_options {
 	size_t size;
 	unsigned flags; /* UNSTICK_KEEP_PROC_FD, ... */
 	int signal;     /* 0: chosen as unstick_signals(7) says; else this one */
-	/* Called with one line without newline when something happens that an operator should know. May be called on the library's
-	 * own threads, never in a signal handler; it must not call the library. NULL: silence. */
+	/* Called with one line without newline when something happens that an operator should know, and for every refusal. On the
+	 * thread that called the library, or one of the library's own; on several at once; never in a signal handler. It must not call
+	 * the library, nor wait for long. NULL: standard error if the variable UNSTICK_LOG is "stderr", else silence. */
 	void (*log)(void *arg, const char *message);
 	void *log_arg;
 };
@@ -106,7 +109,7 @@ struct unstick_token *unstick_token_unref(struct unstick_token *token);
 int unstick_token_cancel(struct unstick_token *token);
 
 /* The token fires with -ETIMEDOUT at `when`; replaces an earlier deadline; UNSTICK_NEVER removes it.
- * 0; -EALREADY once fired; -ENOMEM or -EAGAIN when the background thread cannot be started. */
+ * 0; -EALREADY once fired; -EINVAL for a negative one; -ENOMEM or -EAGAIN when the background thread cannot be started. */
 UNSTICK_MUST_USE int unstick_token_set_deadline(struct unstick_token *token, unstick_time when);
 
 /* 0 while not fired, then -ECANCELED or -ETIMEDOUT for ever. Looks at the parents too. AS-safe. NULL: -EINVAL. */
@@ -516,8 +519,9 @@ struct unstick_left {
  * "\"import\" (thread 1240) in read on fd 5 (request_wait_answer), /mnt/x/f, for 3.2 s: no signal can end this call: see to ..." */
 int unstick_left_print(const struct unstick_left *left, char *buf, size_t size);
 
-/* Takes no more operations, cancels all, waits until all have ended. 0; -EBUSY at `until`: *left (may be NULL) says what; it
- * may be called again. -EDEADLK on a worker. Operations that have a caller waiting end with -ECANCELED. */
+/* Takes no more operations, cancels all, waits until all have ended. 0; -EBUSY at `until`: *left (may be NULL; written unless
+ * -EINVAL is returned: count 0 if nothing was left) says what; it may be called again. -EDEADLK on a worker. Operations that have a
+ * caller waiting end with -ECANCELED. */
 UNSTICK_MUST_USE int unstick_engine_close(struct unstick_engine *engine, unstick_time until, struct unstick_left *left);
 /* Closes it if that was not done, without waiting for orphans, which the library keeps for ever (the log says how many).
  * Nobody else may be using the engine; handles of its operations stay good. Returns NULL; on a worker of its own it does
@@ -568,6 +572,7 @@ int unstick_engine_stats(struct unstick_engine *engine, struct unstick_stats *re
 /* ---- Pool: work that can be cancelled, joined, and if need be abandoned --------------------------------------------------- */
 
 struct unstick_pool;
+/* An address, unlike struct unstick_op: one whose last reference is gone must not be used any more. */
 struct unstick_job;
 
 enum unstick_job_state {
@@ -584,11 +589,12 @@ struct unstick_pool_options {
 	size_t size;
 	unsigned flags;     /* none yet */
 	unsigned threads;   /* jobs that run at once; default 64. Threads are started when needed, and end after 10 idle seconds */
-	unsigned queue;     /* jobs that wait for a thread; then -EAGAIN; default 1024 */
+	unsigned queue;     /* jobs that wait, though no thread is free for them or can be added; then -EAGAIN; default 1024 */
 	unsigned abandoned; /* with so many left behind no more are taken: -EAGAIN; default 256. What is queued then still runs */
-	size_t stack;       /* bytes of a thread's stack; default: the system's */
-	/* A job that has not come out this long after it was cut short is abandoned; default 1 s. A thread job that is found in a wait
-	 * that no signal can end, at two looks 10 ms apart: at once, after 20 ms at the soonest. */
+	size_t stack;       /* bytes of a thread's stack, 1 TiB at most; default: the system's */
+	/* A job that has not come out this long after it was cut short is abandoned; default 1 s. So is one that computes, cleans up
+	 * behind a shield, or waits for a lock, which may come free. Only a thread job that is found in an uninterruptible wait, at two
+	 * looks 10 ms apart, is abandoned before: after 20 ms at the soonest. Process jobs have their own grace_ns before this one. */
 	int64_t grace_ns;
 };
 
@@ -611,14 +617,14 @@ struct unstick_job_options {
 	char *const *argv;           /* a process job: the program, looked for in PATH, and its arguments; copied */
 	unstick_time deadline;       /* 0: none */
 	struct unstick_token *token; /* may be NULL; the job keeps a reference */
-	/* Process jobs: */
+	/* Process jobs; -EINVAL if one is set with `run`: */
 	unsigned flags;    /* UNSTICK_JOB_STDERR, UNSTICK_JOB_RESULT */
 	char *const *env;  /* NULL: this process's; copied */
 	const char *dir;   /* working directory; NULL: this process's; copied */
 	const void *input; /* what it reads on its standard input, which then ends; copied */
 	size_t input_size;
 	size_t most_output; /* of each pipe; what goes beyond is dropped, and told; default 16 MiB */
-	int64_t grace_ns;   /* from SIGTERM to SIGKILL; default 1 s */
+	int64_t grace_ns;   /* from SIGTERM to SIGKILL; default 1 s; then the pool's, from SIGKILL until it is abandoned */
 };
 
 /* Queues a job. *ret (a reference of the caller's) may be left out by ret = NULL. A thread job runs run(arg) in a scope with the
@@ -634,20 +640,22 @@ UNSTICK_MUST_USE int unstick_job_start(struct unstick_pool *pool, const struct u
  * SIGTERM, after its grace SIGKILL. 0, also when it has ended; -EINVAL for NULL. AS-safe. */
 int unstick_job_cancel(struct unstick_job *job);
 
-/* Until the job has ended, or was abandoned. 0: done; -ECANCELED, -ETIMEDOUT: cut short; what a failed one failed with;
- * -EBUSY at `until`. *result (may be NULL) is what `run` returned, also when it was cut short; NULL if it never ran or was abandoned.
- * Of a process job: its output (with UNSTICK_JOB_RESULT: its result), ended by a zero byte, the job's until the last reference
- * goes. -ECANCELED, -ETIMEDOUT also when a scope of the calling thread cuts the wait short: *result is then left alone, and
- * unstick_job_state() says that the job goes on. -EDEADLK in the job itself. -EOWNERDEAD. */
+/* Until the job has ended, or was abandoned. 0: done (of a process job: its program has ended, whatever its status); -ECANCELED,
+ * -ETIMEDOUT: cut short; what a failed one failed with; -EBUSY at `until`; -EINVAL if that is negative. *result (may be NULL) is
+ * what `run` returned, also when it was cut short; NULL if it never ran or was abandoned. Of a process job: its output (with
+ * UNSTICK_JOB_RESULT: its result), ended by a zero byte, the job's until the last reference goes. -ECANCELED, -ETIMEDOUT also when
+ * a scope of the calling thread cuts the wait short: *result is then left alone, and unstick_job_state() says that the job goes on.
+ * -EDEADLK in the job itself. -EOWNERDEAD. */
 UNSTICK_MUST_USE int unstick_job_join(struct unstick_job *job, unstick_time until, void **result);
 
-/* enum unstick_job_state; -EINVAL for NULL. AS-safe. */
+/* enum unstick_job_state; -EINVAL for NULL; -EOWNERDEAD in a forked child. AS-safe. */
 int unstick_job_state(const struct unstick_job *job);
 /* "queued", "running", ... AS-safe. */
 const char *unstick_job_state_name(int state);
-/* What became of the last attempt to cut it short; while it is stuck, what it is stuck in and why. 0; -EINVAL; -EOWNERDEAD. */
+/* What became of the last attempt to cut it short; while it is stuck, what it is stuck in and why. Of a process job it is the
+ * program's: tid is its pid, signals how many its group was sent, ns from the cut to its end. 0; -EINVAL; -EOWNERDEAD. */
 int unstick_job_outcome(const struct unstick_job *job, struct unstick_outcome *outcome);
-/* The job that runs on the calling thread, no new reference; NULL: none. AS-safe. */
+/* The job that runs on the calling thread, no new reference; NULL: none, as in a child that a job has forked. AS-safe. */
 struct unstick_job *unstick_job_self(void);
 struct unstick_job *unstick_job_ref(struct unstick_job *job);
 /* One reference less; returns NULL. The job goes on: to end it, cancel it. */
@@ -666,12 +674,13 @@ struct unstick_exit {
 	uint64_t reserved[8];
 };
 
-/* 0; -EINPROGRESS before it has ended; -EINVAL: not a process job; -ESRCH: no program was started. */
+/* 0; -EINPROGRESS before it has ended; -EINVAL: not a process job; -ESRCH: no program was started; -EOWNERDEAD. */
 UNSTICK_MUST_USE int unstick_job_exit(const struct unstick_job *job, struct unstick_exit *ret);
 
 /* Takes no more jobs, cancels all, waits until all have ended. What there is no time to cancel before `until` the background thread
- * cancels. 0; -EBUSY at `until`: the rest is abandoned, *left (may be NULL) and the log name it. It may be called again. -EDEADLK in a job of the pool.
- * -ECANCELED or -ETIMEDOUT when a scope of the calling thread cuts the wait short: nothing is abandoned then. -EOWNERDEAD. */
+ * cancels. 0; -EBUSY at `until`: the rest is abandoned, *left (may be NULL; written unless -EINVAL is returned: count 0 if nothing
+ * was left) and the log name it, the log each once. It may be called again. -EDEADLK in a job of the pool. -ECANCELED or -ETIMEDOUT
+ * when a scope of the calling thread cuts the wait short: nothing is abandoned then. -EOWNERDEAD. */
 UNSTICK_MUST_USE int unstick_pool_close(struct unstick_pool *pool, unstick_time until, struct unstick_left *left);
 /* Closes it if that was not done, without waiting; abandoned jobs keep what they need for ever. Nobody else may be using the pool;
  * handles of its jobs stay good. Returns NULL; in a job of its own it does nothing but return its argument. */
