@@ -481,6 +481,37 @@ Test(pool, of_a_job_behind_a_shield_that_is_told)
 	close_all();
 }
 
+static void *read_behind_a_shield(void *arg)
+{
+	unstick_shield_begin();
+	void *result = read_once(arg);
+	unstick_shield_end();
+	return result;
+}
+
+Test(pool, an_outcome_is_the_jobs_own_and_that_of_its_last_moment)
+{
+	struct unstick_outcome outcome;
+	open_pool(1, 30 * 1000000);
+	struct unstick_job *before = start_blocked(NULL, 0);
+	unstick_job_cancel(before);
+	cr_assert_eq(join(before, NULL), -ECANCELED);
+	atomic_store(&job_tid, 0);
+	struct unstick_job *job = start(read_behind_a_shield, NULL);
+	wait_blocked(SYS_read);
+	unstick_job_cancel(job);
+	cr_assert_eq(join(job, NULL), -ECANCELED);
+	cr_assert_eq(unstick_job_outcome(job, &outcome), 0);
+	cr_assert(outcome.kind == UNSTICK_SHIELDED && outcome.signals == 0, "the signal was the other job's");
+	write_byte(fds[1]);
+	wait_for(unstick_job_state(job) == UNSTICK_JOB_CANCELLED);
+	cr_assert_eq(unstick_job_outcome(job, &outcome), 0);
+	cr_assert_eq(outcome.kind, UNSTICK_FINISHED_FIRST, "%s", unstick_kind_name(outcome.kind));
+	unstick_job_unref(before);
+	unstick_job_unref(job);
+	close_all();
+}
+
 Test(pool, too_many_abandoned_are_refused)
 {
 	const struct unstick_job_options options = {.size = sizeof options, .run = come};

@@ -16,6 +16,7 @@
 #include "limit/time.h"
 #include "pool/job.h"
 #include "pool/process.h"
+#include "wake/thread.h"
 
 static const int64_t IDLE_LIFE = 10 * (int64_t)TIME_NS_PER_S;
 
@@ -50,14 +51,12 @@ static bool end_run(struct run *run)
 	int end = unstick_scope_end(&run->scope);
 	bool cut = end == -ECANCELED || end == -ETIMEDOUT;
 	job_current = NULL;
-	if (cut) {
-		lock_take(&job->pool->lock);
-		if (job->process)
-			fill_program_outcome(job, end);
-		else
-			(void)unstick_thread_outcome(job->thread, &job->outcome);
-		lock_drop(&job->pool->lock);
-	}
+	lock_take(&job->pool->lock);
+	if (cut && job->process)
+		fill_program_outcome(job, end);
+	else if (cut || atomic_load(&job->state) == UNSTICK_JOB_ABANDONED) /* what it was stuck in is over */
+		(void)unstick_thread_outcome(job->thread, &job->outcome);
+	lock_drop(&job->pool->lock);
 	int state = cut ? job_state_of(end) : run->error ? UNSTICK_JOB_FAILED : UNSTICK_JOB_DONE;
 	return !job_end(job, state, cut ? end : run->error, run->result);
 }
@@ -109,6 +108,8 @@ static bool run_job(struct unstick_job *job, struct unstick_thread *self)
 	job_current = job;
 	pthread_sigmask(SIG_SETMASK, &job->pool->mask, NULL); /* the job before may have left another */
 	prctl(PR_SET_NAME, job->name);
+	if (self)
+		thread_forget_outcome(self); /* it may be the last job's */
 	run.error = unstick_scope_begin(&run.scope, job->token, job->deadline);
 	if (!run.error && !unstick_check())
 		call(&run);

@@ -40,6 +40,17 @@ static struct unstick_thread *publish_new(void)
 	return thread;
 }
 
+static void store_none(struct unstick_thread *thread, pid_t tid)
+{
+	const struct unstick_outcome none = {.kind = UNSTICK_NONE, .tid = tid, .nr = -1, .fd = -1, .state = '?'};
+	outcome_store(&thread->outcome, &none);
+}
+
+void thread_forget_outcome(struct unstick_thread *self)
+{
+	store_none(self, atomic_load_explicit(&self->tid, memory_order_relaxed));
+}
+
 /* A record with one reference, bound to `tid`. */
 static struct unstick_thread *take_record(pid_t tid, bool attached)
 {
@@ -50,8 +61,7 @@ static struct unstick_thread *take_record(pid_t tid, bool attached)
 	lock_drop(&registry_lock);
 	if (!thread && !(thread = publish_new()))
 		return NULL;
-	const struct unstick_outcome none = {.kind = UNSTICK_NONE, .tid = tid, .nr = -1, .fd = -1, .state = '?'};
-	outcome_store(&thread->outcome, &none);
+	store_none(thread, tid);
 	atomic_store(&thread->window.marker, 0); /* its last thread may have ended inside an own call */
 	atomic_store(&thread->inflight, 0);
 	atomic_store(&thread->resume, 0);

@@ -112,6 +112,9 @@ static inline bool thread_on_own_stack(const struct unstick_thread *self, uintpt
 /* The marker is set. Is its call still there, for code whose stack pointer is `sp`? The owner's alone. */
 bool thread_own_call_exists(const struct unstick_thread *self, uintptr_t sp);
 
+/* Of attempts before this moment nothing is kept. The owner's alone, while no scope of it is open. */
+void thread_forget_outcome(struct unstick_thread *self);
+
 /* Is its outermost scope behind a shield, and no other one of it fired? Any thread; true of that moment only. */
 static inline bool thread_is_shielded(const struct unstick_thread *thread)
 {
