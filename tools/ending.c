@@ -10,11 +10,8 @@
 #include "release.h"
 #include "wake/report.h"
 
-static void tell(struct ending *ending, const struct unstick_report *report, const struct trace *trace)
+static void tell(struct ending *ending, const char *where, const struct trace *trace)
 {
-	char where[RELEASE_LINE];
-
-	release_where(report, where, sizeof(where));
 	if (trace->kind == UNSTICK_WOKEN && !ending->quiet)
 		complain("%s: gave it %s", where, strerrorname_np(ending->error));
 	if (trace->kind == UNSTICK_NOT_INSPECTABLE && !ending->refused) {
@@ -28,13 +25,15 @@ bool ending_thread(struct ending *ending, pid_t pid, pid_t tid, int64_t ns)
 	const struct release_wish wish = {.error = ending->error};
 	struct unstick_report report;
 	struct trace trace;
-	char why[RELEASE_LINE];
+	char where[RELEASE_LINE];
 
-	if (report_look(pid, tid, 0, &report) < 0 || !release_judge(&report, &wish, why, sizeof(why)))
+	if (report_look(pid, tid, ns < 0 ? REPORT_BLOCKED : 0, &report) < 0 || !release_judge(&report, &wish, where, sizeof(where)))
 		return false;
-	report.blocked_ns = ns;
+	if (ns >= 0)
+		report.blocked_ns = ns;
+	release_where(&report, where, sizeof(where)); /* before it runs: its fd may then be another connection */
 	trace_end_call(&report, ending->error, &trace);
-	tell(ending, &report, &trace);
+	tell(ending, where, &trace);
 	return trace.kind == UNSTICK_WOKEN;
 }
 

@@ -18,7 +18,7 @@ struct ending {
 	bool refused; /* the kernel does not let us trace; that has been told, and is told once */
 };
 
-/* True: its call returns the error. `ns`: for how long it is known to have been in it; negative: unknown. */
+/* True: its call returns the error. `ns`: for how long it is known to have been in it; negative: as the kernel has it. */
 bool ending_thread(struct ending *ending, pid_t pid, pid_t tid, int64_t ns);
 
 /* All threads that may be. How many were. */

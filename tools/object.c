@@ -33,7 +33,7 @@ struct question {
 	const struct call *call; /* NULL: not in the table */
 	const unsigned long *arguments;
 	struct text *text;
-	struct holder *holder;
+	struct holder *holder; /* NULL: not asked for */
 };
 
 /* ---- an fd */
@@ -92,7 +92,7 @@ static void add_fd(const struct question *question, int fd, enum fd_part part)
 	if (!read_link(question->pid, fd, link, sizeof(link)))
 		return;
 	add_link(question, link);
-	if (part == AND_ITS_PEER)
+	if (part == AND_ITS_PEER && question->holder)
 		find_other_end(question, link);
 }
 
@@ -220,7 +220,11 @@ static void about_file_lock(const struct question *question)
 	if (fd < 0)
 		return;
 	add_fd(question, fd, NOT_ITS_PEER);
-	question->holder->pid = locks_holder(question->pid, fd, question->nr == SYS_flock ? "FLOCK" : ofd ? "OFDLCK" : "POSIX");
+	if (question->holder)
+		question->holder->pid = locks_holder(question->pid, fd,
+		                                     question->nr == SYS_flock ? "FLOCK"
+		                                     : ofd                     ? "OFDLCK"
+		                                                               : "POSIX");
 }
 
 static void about_futex(const struct question *question)
@@ -272,7 +276,8 @@ static void add_child(const struct question *question, pid_t child)
 {
 	text_add(question->text, "child ");
 	text_add_decimal(question->text, child);
-	question->holder->pid = child;
+	if (question->holder)
+		question->holder->pid = child;
 }
 
 static void about_child(const struct question *question)

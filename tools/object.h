@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a blocked call waits on, in words, and which process can end that wait. Called by row.c only. What it does not do: ask a file
- * system anything; the text of a link in /proc and what is in memory must do.
+ * What a blocked call waits on, in words, and which process can end that wait. What it does not do: ask a
+ * file system anything; the text of a link in /proc and what is in memory must do.
  */
 #ifndef TOOLS_OBJECT_H
 #define TOOLS_OBJECT_H
@@ -15,6 +15,7 @@ struct holder {
 	unsigned more;
 };
 
+/* `holder` NULL: nobody is looked for, which spares a walk through all processes. */
 void object_describe(pid_t pid, long nr, const unsigned long arguments[6], struct text *text, struct holder *holder);
 
 #endif

@@ -18,7 +18,9 @@
 #include "base/calls.h"
 #include "base/text.h"
 #include "inspect/fd.h"
+#include "object.h"
 #include "parse.h"
+#include "sockets.h"
 #include "wake/outcome.h"
 #include "wake/report.h"
 
@@ -121,15 +123,32 @@ static void make_printable(char *text)
 	}
 }
 
+/* " on fd 7 (socket tcp ...)", " (fd 3 pipe:[12], ...)"; of what does not stand in memory or in /proc, "". */
+static void describe(const struct unstick_report *report, char *on, size_t size)
+{
+	char object[160] = "";
+	struct text text;
+
+	if (report->fd >= 0) {
+		fd_describe(report->pid, report->fd, object, sizeof(object));
+	} else if (report->nr >= 0) {
+		sockets_forget(); /* that of an earlier look may be another connection */
+		text_start(&text, object, sizeof(object));
+		object_describe(report->pid, report->nr, report->args, &text, NULL);
+	}
+	make_printable(object);
+	if (report->fd >= 0)
+		snprintf(on, size, object[0] ? " on fd %d (%s)" : " on fd %d", report->fd, object);
+	else
+		snprintf(on, size, object[0] ? " (%s)" : "", object);
+}
+
 void release_where(const struct unstick_report *report, char *line, size_t size)
 {
-	char object[128] = "", on[160] = "", since[16], blocked[32] = "";
+	char on[192] = "", since[16], blocked[32] = "";
 
-	if (report->fd >= 0 && report->sp) {
-		fd_describe(report->pid, report->fd, object, sizeof(object));
-		make_printable(object);
-		snprintf(on, sizeof(on), object[0] ? " on fd %d (%s)" : " on fd %d", report->fd, object);
-	}
+	if (report->sp)
+		describe(report, on, sizeof(on));
 	if (report->blocked_ns >= 0) {
 		format_duration(report->blocked_ns, since, sizeof(since));
 		snprintf(blocked, sizeof(blocked), ", for %s", since);

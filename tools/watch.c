@@ -108,12 +108,10 @@ static void put_json(const struct row *row, const char *became)
 }
 
 /* "2026-11-26T01:50:03+0000 1234/1240 (worker): in recvfrom on fd 7 (socket ...), for 31.0s: freed, ECANCELED (...)" */
-static void put_line(const struct row *row, const char *became)
+static void put_line(const struct row *row, const char *where, const char *became)
 {
 	const struct unstick_report *report = &row->report;
-	char where[RELEASE_LINE];
 
-	release_where(report, where, sizeof(where));
 	put_time();
 	printf(" %s", where);
 	if (row->holder)
@@ -128,10 +126,11 @@ static void put_line(const struct row *row, const char *became)
 
 static void tell(const struct watch *watch, struct row *row)
 {
-	char became[RELEASE_LINE] = "";
+	char where[RELEASE_LINE], became[RELEASE_LINE] = "";
 	int error;
 
 	row_explain(row);
+	release_where(&row->report, where, sizeof(where)); /* before it runs: its fd may then be another connection */
 	if (watch->wake) {
 		error = release_judge(&row->report, &watch->release, became, sizeof(became));
 		if (error > 0)
@@ -140,7 +139,7 @@ static void tell(const struct watch *watch, struct row *row)
 	if (watch->json)
 		put_json(row, became);
 	else
-		put_line(row, became);
+		put_line(row, where, became);
 	fflush(stdout);
 }
 

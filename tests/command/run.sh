@@ -99,7 +99,7 @@ try: time.sleep(1e6)
 finally: print("finally")'
 	equal status "$status" 124
 	equal stdout "$out" finally
-	matches stderr "$err" '^unstick run: [0-9]+/[0-9]+: in clock_nanosleep: gave it ETIMEDOUT$'
+	matches stderr "$err" '^unstick run: [0-9]+/[0-9]+: in clock_nanosleep \(until its clock shows [0-9.]+s\), for [0-9.]+s: gave it ETIMEDOUT$'
 	matches "its stderr" "$(cat "$scratch/theirs")" '^TimeoutError: \[Errno 110\]'
 	lacks stderr "$err" 'sending'
 }
@@ -118,6 +118,22 @@ if child: os.waitpid(child, 0)'
 	equal status "$status" 124
 	equal "count of freed" "$(grep -c freed <<<"$out")" 8
 	lacks stderr "$err" 'sending'
+}
+
+# By the time that there is a line to write, the fd is another file.
+tells_of_the_fd_before() {
+	need_python
+	run --deadline 1s -- "$python" -c 'import os
+r, w = os.pipe()
+try: os.read(r, 1)
+except TimeoutError: os.dup2(os.open("/dev/null", os.O_RDONLY), r)'
+	matches stderr "$err" 'in read on fd [0-9]+ \(pipe:.*gave it ETIMEDOUT'
+	run --deadline 1s -- "$python" -c 'import os, select
+poll = select.poll()
+poll.register(os.pipe()[0])
+try: poll.poll()
+except TimeoutError: pass'
+	matches stderr "$err" 'in poll \(fd [0-9]+ pipe:[^)]*\), for [0-9.]+s: gave it ETIMEDOUT'
 }
 
 other_error() {
@@ -246,7 +262,7 @@ leaves_who_waits_for_children() {
 	run -c 0.3 -- sh -c 'sleep 1h 2>/dev/null; echo after $?'
 	equal stdout "$out" 'after 1'
 	equal "count of lines" "$(grep -c 'gave it' <<<"$err")" 1
-	matches stderr "$err" 'in clock_nanosleep, for '
+	matches stderr "$err" 'in clock_nanosleep \(a sleep of 3600s\), for '
 }
 
 # ---- signals, and what is inherited
@@ -335,6 +351,7 @@ point "125 for mistakes in the arguments" refuses_nonsense
 point "--help fits 24 lines of 80" help_fits
 point "deadline: CPython shows its traceback, runs finally blocks: 124" python_cleans_up
 point "deadline: all threads of all processes of the group" all_threads_and_processes
+point "the line has what the call was about: the fd as it was before, the fds of a poll, for how long" tells_of_the_fd_before
 point "deadline: --error" other_error
 point "deadline with nothing to end: the signal at once; --signal, --preserve-status" nothing_to_end
 point "deadline: calls, then TERM, then KILL: 137" term_then_kill

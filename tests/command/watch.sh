@@ -61,6 +61,23 @@ frees() {
 	matches out "$out" ': freed, ETIMEDOUT'
 }
 
+# The thread goes on at once, and its fd becomes another file.
+tells_of_the_fd_before() {
+	need python3
+	exec {hold}> >(exec python3 -c 'import os, sys
+r, w = os.pipe()
+print("python", os.getpid(), os.getpid(), r, file=open(sys.argv[1], "w"), flush=True)
+try: os.read(r, 1)
+except OSError: os.dup2(os.open("/dev/null", os.O_RDONLY), r)
+sys.stdin.read()' "$scratch/said")
+	await grep -qs '^python ' "$scratch/said"
+	read -r _ pid tid _ <"$scratch/said"
+	watch -b 50ms -i 5ms -c read --wake "$pid"
+	await test -s "$scratch/out"
+	end
+	matches out "$out" 'in read on fd [0-9]+ \(pipe:.*: freed, ECANCELED'
+}
+
 fails() { # status, message, arguments
 	local expected=$1 message=$2 status=0
 	shift 2
@@ -80,5 +97,6 @@ tells_mistakes() {
 point "a stuck thread is told of once: who, in what, on what, for how long, who holds it, what to do" told_once
 point "--json: an object a line; a lock cannot be freed, and why" as_json
 point "--wake frees it with the error that was asked for, and says so" frees
+point "--wake: the line has the fd as it was before" tells_of_the_fd_before
 point "mistakes are told" tells_mistakes
 finish
