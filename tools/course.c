@@ -27,10 +27,11 @@ enum {
 	SHORTEST_SAMPLE_MS = 5,
 	LONGEST_SAMPLE_MS = 500,
 	KILL_MS = 2000,  /* for KILL to have worked */
+	SEARCH_MS = 10,  /* between two looks for a first call to end */
 	ORPHANS_MS = 50, /* between two looks at whether the group still has members */
 };
 
-enum step { STEP_RUNS, STEP_ENDED, STEP_SIGNALLED, STEP_KILLED, STEP_LEFT };
+enum step { STEP_RUNS, STEP_SEARCHES, STEP_ENDED, STEP_SIGNALLED, STEP_KILLED, STEP_LEFT };
 
 struct course {
 	const struct course_options *options;
@@ -40,6 +41,7 @@ struct course {
 	struct child child;
 	enum step step;
 	unstick_time due;         /* of the next step */
+	unstick_time deadline;    /* UNSTICK_NEVER: none */
 	unstick_time next_sample; /* UNSTICK_NEVER without a call timeout */
 	siginfo_t ended;          /* si_pid 0: it has not */
 };
@@ -118,12 +120,18 @@ static void send_kill(struct course *course)
 static void send_signal(struct course *course)
 {
 	int64_t patience = course->options->kill_after;
-	const char *why = course->step == STEP_RUNS ? "the deadline has come, and no call could be ended" : "still running";
+	const char *why = course->step < STEP_ENDED ? "the deadline has come, and no call could be ended" : "still running";
 
 	announce(course, why, course->options->signal);
 	group_signal(&course->group, course->options->signal);
 	course->step = STEP_SIGNALLED;
 	course->due = patience ? unstick_after_ns(patience) : UNSTICK_NEVER;
+}
+
+/* Half of the grace is for a thread that computes to come to a call, the other half for what it does with the error. */
+static bool is_worth_a_search(const struct course *course)
+{
+	return course->ending.moving && unstick_now() < course->deadline + course->options->grace / 2;
 }
 
 static void end_calls(struct course *course)
@@ -133,18 +141,22 @@ static void end_calls(struct course *course)
 	group_list(&course->group, &processes);
 	unsigned ended = ending_all(&course->ending, &processes);
 	pid_list_free(&processes);
-	if (!ended) {
+	if (ended) {
+		course->step = STEP_ENDED;
+		course->due = course->deadline + course->options->grace;
+	} else if (is_worth_a_search(course)) {
+		course->step = STEP_SEARCHES;
+		course->due = unstick_after_ms(SEARCH_MS);
+	} else {
 		send_signal(course);
-		return;
 	}
-	course->step = STEP_ENDED;
-	course->due = unstick_after_ns(course->options->grace);
 }
 
 static void take_step(struct course *course)
 {
 	switch (course->step) {
 	case STEP_RUNS:
+	case STEP_SEARCHES:
 		end_calls(course);
 		break;
 	case STEP_ENDED:
@@ -251,9 +263,10 @@ int course_run(const struct course_options *options, char **argv)
 {
 	struct course course = {.options = options,
 	                        .ending = {.error = options->error, .quiet = options->quiet},
-	                        .due = options->deadline ? unstick_after_ns(options->deadline) : UNSTICK_NEVER,
+	                        .deadline = options->deadline ? unstick_after_ns(options->deadline) : UNSTICK_NEVER,
 	                        .next_sample = UNSTICK_NEVER};
 
+	course.due = course.deadline;
 	if (options->call_timeout) {
 		course.stays = stays_new();
 		course.next_sample = unstick_now();

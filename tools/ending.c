@@ -27,12 +27,16 @@ bool ending_thread(struct ending *ending, pid_t pid, pid_t tid, int64_t ns)
 	struct trace trace;
 	char where[RELEASE_LINE];
 
-	if (report_look(pid, tid, ns < 0 ? REPORT_BLOCKED : 0, &report) < 0 || !release_judge(&report, &wish, where, sizeof(where)))
+	if (report_look(pid, tid, ns < 0 ? REPORT_BLOCKED : 0, &report) < 0)
+		return false;
+	ending->moving |= report.expect == UNSTICK_NOT_BLOCKED;
+	if (!release_judge(&report, &wish, where, sizeof(where)))
 		return false;
 	if (ns >= 0)
 		report.blocked_ns = ns;
 	release_where(&report, where, sizeof(where)); /* before it runs: its fd may then be another connection */
 	trace_end_call(&report, ending->error, &trace);
+	ending->moving |= trace.kind == UNSTICK_NOT_BLOCKED || trace.kind == UNSTICK_FINISHED_FIRST;
 	tell(ending, where, &trace);
 	return trace.kind == UNSTICK_WOKEN;
 }
@@ -41,6 +45,7 @@ unsigned ending_all(struct ending *ending, const struct pid_list *processes)
 {
 	unsigned ended = 0;
 
+	ending->moving = false;
 	for (size_t i = 0; i < processes->count; i++) {
 		struct pid_list threads = {0};
 		pid_t pid = processes->at[i];

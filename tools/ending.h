@@ -16,6 +16,7 @@ struct ending {
 	int error;    /* positive */
 	bool quiet;   /* no line for what was ended */
 	bool refused; /* the kernel does not let us trace; that has been told, and is told once */
+	bool moving;  /* the last ending_all() saw a thread that runs, or that came out of its call by itself: look again */
 };
 
 /* True: its call returns the error. `ns`: for how long it is known to have been in it; negative: as the kernel has it. */

@@ -30,7 +30,8 @@ static const char *const help = "Usage: unstick run [OPTION]... [--] COMMAND [AR
                                 "  -q, --quiet             say nothing of what is done\n"
                                 "  -h, --help\n\n"
                                 "T: 30, 1.5s, 250ms, 2m, 1h. A deadline or call timeout of 0: none.\n"
-                                "If no call can be ended at the deadline, the signal is sent at once.\n"
+                                "If no call can be ended, the signal comes at once; at half of the grace, if the\n"
+                                "command computes. A script goes on with its next line after a call was ended.\n"
                                 "Exit status: 124 deadline, 125 unstick run failed, 126 the command cannot be\n"
                                 "run, 127 it is not found, 137 ended by KILL; else the command's.\n";
 

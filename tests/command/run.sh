@@ -143,13 +143,38 @@ other_error() {
 }
 
 nothing_to_end() {
-	run -d 0.3 -g 1h sh -c 'trap "exit 3" TERM; while :; do :; done'
+	run -d 0.3 -g 0.2 sh -c 'trap "exit 3" TERM; while :; do :; done'
 	equal status "$status" 124
 	matches stderr "$err" 'no call could be ended: sending TERM$'
-	run -d 0.3 -g 1h -p sh -c 'trap "exit 3" TERM; while :; do :; done'
+	run -d 0.3 -g 0.2 -p sh -c 'trap "exit 3" TERM; while :; do :; done'
 	equal status "$status" 3
-	run -d 0.3 -g 1h -s USR2 -p sh -c 'trap "exit 4" USR2; while :; do :; done'
+	run -d 0.3 -g 0.2 -s USR2 -p sh -c 'trap "exit 4" USR2; while :; do :; done'
 	equal status "$status" 4
+}
+
+# With the grace of an hour only what is sent at once ends the test.
+only_locks() {
+	need_python
+	run -d 1s -g 1h -- "$python" -c 'import threading
+lock = threading.Lock()
+lock.acquire()
+lock.acquire()'
+	equal status "$status" 124
+	matches stderr "$err" 'no call could be ended: sending TERM$'
+}
+
+# It computes when the deadline comes, and is blocked only after that.
+busy_at_the_deadline() {
+	need_python
+	run -d 0.2 -g 1h -- "$python" -c 'import os, time
+r, w = os.pipe()
+end = time.monotonic() + 1.5
+while time.monotonic() < end: pass
+try: os.read(r, 1)
+except TimeoutError: print("cleans up")'
+	equal status "$status" 124
+	equal stdout "$out" "cleans up"
+	lacks stderr "$err" 'sending'
 }
 
 term_then_kill() {
@@ -353,7 +378,9 @@ point "deadline: CPython shows its traceback, runs finally blocks: 124" python_c
 point "deadline: all threads of all processes of the group" all_threads_and_processes
 point "the line has what the call was about: the fd as it was before, the fds of a poll, for how long" tells_of_the_fd_before
 point "deadline: --error" other_error
-point "deadline with nothing to end: the signal at once; --signal, --preserve-status" nothing_to_end
+point "deadline with nothing to end for half of the grace: the signal; --signal, --preserve-status" nothing_to_end
+point "deadline with locks only: the signal at once" only_locks
+point "deadline of a program that computes: its first call is ended" busy_at_the_deadline
 point "deadline: calls, then TERM, then KILL: 137" term_then_kill
 point "deadline: KILL for what the command leaves in the group" covers_the_group
 point "before the deadline what is left behind is left alone" leaves_the_background
