@@ -4,18 +4,42 @@
  */
 #include "command.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 const char *command_name = "unstick";
+
+static int output_error; /* of the first write that failed */
+
+bool flush_output(void)
+{
+	errno = 0;
+	if ((fflush(stdout) != 0 || ferror(stdout)) && !output_error)
+		output_error = errno ? errno : EIO;
+	return !output_error;
+}
+
+int end_output(int status, int failed)
+{
+	flush_output();
+	if (fclose(stdout) != 0 && !output_error) /* file systems tell some errors only there */
+		output_error = errno;
+	if (!output_error)
+		return status;
+	fprintf(stderr, "%s: standard output: %s: not all that there was to print was written\n", command_name,
+	        strerrordesc_np(output_error));
+	return failed;
+}
 
 /* In one write: others may be writing to the same terminal. */
 static void put_line(const char *format, va_list arguments)
 {
 	char line[1024];
 
-	fflush(stdout); /* one terminal, one order */
+	flush_output(); /* one terminal, one order */
 	vsnprintf(line, sizeof(line), format, arguments);
 	fprintf(stderr, "%s: %s\n", command_name, line);
 }

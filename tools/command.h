@@ -6,10 +6,14 @@
 #ifndef TOOLS_COMMAND_H
 #define TOOLS_COMMAND_H
 
+#include <stdbool.h>
+
 enum {
 	STATUS_DONE = 0,
 	STATUS_FAILED = 1, /* something that was asked for could not be had: the messages say what */
 	STATUS_USAGE = 2,
+	STATUS_UNWRITTEN = 4,    /* doctor's, whose 1 and 3 say something else */
+	STATUS_RUN_FAILED = 125, /* run's, as timeout(1) has it */
 };
 
 int ps_main(int argc, char **argv);
@@ -26,6 +30,12 @@ __attribute__((format(printf, 1, 2))) void complain(const char *format, ...);
 
 /* The same, then where help is, for a mistake in the arguments. STATUS_USAGE. */
 __attribute__((format(printf, 1, 2))) int complain_usage(const char *format, ...);
+
+/* What has been printed goes out. False: it cannot, and nothing that is printed from now on will; end_output() says why. */
+bool flush_output(void);
+
+/* The last that is done with stdout: `status`, or `failed` after a message if not all could be written to it. */
+int end_output(int status, int failed);
 
 /* Ends the command. */
 _Noreturn void out_of_memory(void);

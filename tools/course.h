@@ -10,8 +10,7 @@
 #include <stdint.h>
 
 enum {
-	STATUS_DEADLINE = 124, /* these as timeout(1) has them */
-	STATUS_RUN_FAILED = 125,
+	STATUS_DEADLINE = 124, /* these, and STATUS_RUN_FAILED, as timeout(1) has them */
 	STATUS_NOT_RUNNABLE = 126,
 	STATUS_NOT_FOUND = 127,
 };

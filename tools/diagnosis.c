@@ -74,5 +74,4 @@ void diagnosis_print(const struct diagnosis *diagnosis, const struct check *chec
 	scols_unref_table(table);
 	for (size_t i = 0; i < count && !diagnosis->json; i++)
 		print_advice(&checks[i], &findings[i]);
-	fflush(stdout);
 }

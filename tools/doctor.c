@@ -51,7 +51,7 @@ static const char help[] = "Usage: unstick doctor [OPTION]...\n"
                            "  -h, --help\n\n"
                            "Run it as the user, and in the container or unit, that the program will have.\n"
                            "Exit status, of the lines for the library: 0 it works at full, 1 with limits,\n"
-                           "3 not at all; 2 usage. See unstick-doctor(1).\n";
+                           "3 not at all; 2 usage; 4 it could not be written. See unstick-doctor(1).\n";
 
 /* ---- the checks */
 

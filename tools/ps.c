@@ -129,7 +129,6 @@ static void show(const struct ps *ps, struct rows *rows)
 	screen_print(&ps->screen, rows->at, rows->count);
 	if (ps->interval && !terminal)
 		putchar('\n');
-	fflush(stdout);
 }
 
 int ps_main(int argc, char **argv)
@@ -162,7 +161,7 @@ int ps_main(int argc, char **argv)
 		}
 		rows_explain(&rows);
 		show(&ps, &rows);
-		if (!ps.interval)
+		if (!flush_output() || !ps.interval)
 			break;
 		rows_wait(ps.interval);
 	}

@@ -305,5 +305,4 @@ void screen_print(const struct screen *screen, const struct row *rows, size_t co
 	if (count || full.json)
 		check(scols_print_table(table));
 	scols_unref_table(table);
-	fflush(stdout);
 }

@@ -93,7 +93,7 @@ static int wake_one(const struct found *found, bool dry_run)
 		return STATUS_FAILED;
 	}
 	printf("%s: %s\n", where, line);
-	fflush(stdout);
+	flush_output();
 	return STATUS_DONE;
 }
 

@@ -35,7 +35,7 @@ static const char help[] = "Usage: unstick watch [OPTION]... --blocked-longer TI
                            "  -c, --call NAME            only threads in this system call, such as recvfrom\n"
                            "  -W, --wake                 free them, as 'unstick wake' does\n"
                            "  -e, --error NAME           the error for that (default ECANCELED)\n"
-                           "  -i, --interval TIME        between two looks (a tenth of the first TIME, 1s at most)\n"
+                           "  -i, --interval TIME        between two looks (a tenth of that, 1s at most)\n"
                            "  -J, --json                 a JSON object a line\n"
                            "  -h, --help\n"
                            "\n"
@@ -140,7 +140,6 @@ static void tell(const struct watch *watch, struct row *row)
 		put_json(row, became);
 	else
 		put_line(row, where, became);
-	fflush(stdout);
 }
 
 /* ---- the watch */
@@ -184,6 +183,8 @@ static int keep_watch(struct watch *watch)
 	watch->choice.quiet = true;
 	while (for_ever || rows.processes > 0) {
 		tell_new(watch, &rows);
+		if (!flush_output())
+			break;
 		rows_wait(watch->interval);
 		rows_collect(&rows, &watch->choice);
 	}
