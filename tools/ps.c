@@ -29,7 +29,7 @@ static const char help[] = "Usage: unstick ps [OPTION]... [PID|NAME]...\n"
                            "  -c, --columns LIST         which columns, separated by commas, of\n";
 
 static const char more_help[] = "  -s, --sort COLUMN          by this one; blocked: the longest first\n"
-                                "  -w, --watch[=TIME]         again and again (every 2s)\n"
+                                "  -w, --watch[=TIME]         again and again, every 2s or TIME: -w1, --watch=1\n"
                                 "  -J, --json                 one JSON document, with all columns\n"
                                 "  -n, --no-headings\n"
                                 "      --color[=WHEN]         always, never or auto\n"
@@ -59,6 +59,15 @@ static int take_interval(struct ps *ps, const char *word)
 	if (word && (!parse_duration(word, &ps->interval) || ps->interval < 10000000))
 		return complain_usage("--watch: %s: not a time of at least 10ms", word);
 	return STATUS_DONE;
+}
+
+/* `ps -w 1`, as watch(1) has it, and PID 1 is there. `next` is the argument after the option, or NULL. */
+static void warn_of_interval(const char *word, const char *next)
+{
+	long number;
+
+	if (!word && next && parse_number(next, INT32_MAX, &number))
+		complain("%s is taken as a PID; for the interval write --watch=%s", next, next);
 }
 
 static int take_color(struct ps *ps, const char *word)
@@ -119,12 +128,12 @@ static void print_help(void)
 	fputs(more_help, stdout);
 }
 
-static void show(const struct ps *ps, struct rows *rows)
+static void show(const struct ps *ps, struct rows *rows, bool first)
 {
 	bool terminal = ps->interval && isatty(STDOUT_FILENO);
 
 	screen_sort(rows->at, rows->count, ps->sort);
-	if (terminal)
+	if (terminal && !first) /* what was said before the first stays to be read */
 		fputs("\033[H\033[2J", stdout);
 	screen_print(&ps->screen, rows->at, rows->count);
 	if (ps->interval && !terminal)
@@ -136,15 +145,18 @@ int ps_main(int argc, char **argv)
 	struct ps ps = {.sort = COLUMN_PID};
 	struct rows rows;
 	int option, status = STATUS_DONE;
+	bool first = true;
 
 	opterr = 0;
-	while (status == STATUS_DONE && (option = getopt_long(argc, argv, "b:ac:s:wJnh", options, NULL)) != -1) {
+	while (status == STATUS_DONE && (option = getopt_long(argc, argv, "b:ac:s:w::Jnh", options, NULL)) != -1) {
 		if (option == 'h') {
 			print_help();
 			return STATUS_DONE;
 		}
 		if (option == '?')
 			return complain_usage("%s: no such option, or its value is missing", argv[optind - 1]);
+		if (option == 'w')
+			warn_of_interval(optarg, argv[optind]);
 		status = take_option(&ps, option, optarg);
 	}
 	if (status != STATUS_DONE)
@@ -160,7 +172,8 @@ int ps_main(int argc, char **argv)
 			status = rows_collect(&rows, &ps.choice);
 		}
 		rows_explain(&rows);
-		show(&ps, &rows);
+		show(&ps, &rows, first);
+		first = false;
 		if (!flush_output() || !ps.interval)
 			break;
 		rows_wait(ps.interval);

@@ -101,26 +101,38 @@ static bool has_name(pid_t pid, const char *name)
 	return strcmp(slash ? slash + 1 : text, name) == 0;
 }
 
+static void add_once(struct pid_list *list, pid_t pid)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		if (list->at[i] == pid)
+			return;
+	}
+	pid_list_add(list, pid);
+}
+
 size_t targets_find(struct pid_list *list, const char *word)
 {
 	struct pid_list all = {0};
-	size_t first = list->count;
+	size_t found = 0;
 	char path[PATH_SIZE];
 	long pid;
 
 	if (parse_number(word, INT32_MAX, &pid)) {
 		snprintf(path, sizeof(path), "/proc/%ld/task", pid);
-		if (access(path, F_OK) == 0)
-			pid_list_add(list, (pid_t)pid);
-		return list->count - first;
+		if (access(path, F_OK) != 0)
+			return 0;
+		add_once(list, (pid_t)pid);
+		return 1;
 	}
 	targets_all(&all, true);
 	for (size_t i = 0; i < all.count; i++) {
-		if (has_name(all.at[i], word))
-			pid_list_add(list, all.at[i]);
+		if (!has_name(all.at[i], word))
+			continue;
+		add_once(list, all.at[i]);
+		found++;
 	}
 	pid_list_free(&all);
-	return list->count - first;
+	return found;
 }
 
 int targets_threads(struct pid_list *list, pid_t pid)
