@@ -21,6 +21,7 @@
 
 #include "base/stream.h"
 #include "inspect/task.h"
+#include "targets.h"
 
 /* ---- a thread that is blocked, and what is seen of it */
 
@@ -112,11 +113,51 @@ static bool is_hidden(void)
 	return hidden;
 }
 
+/* Processes that are there, and of them those that may not be looked into. */
+struct reach {
+	size_t all, closed;
+	pid_t first; /* of the closed ones */
+};
+
+static void try_all(struct reach *reach)
+{
+	struct pid_list processes = {0};
+	struct task_call call;
+
+	*reach = (struct reach){0};
+	targets_all(&processes, false);
+	for (size_t i = 0; i < processes.count; i++) {
+		pid_t pid = processes.at[i];
+		reach->all++;
+		if (task_read_call(pid, pid, &call) != -EACCES || task_state(pid, pid) == 'Z')
+			continue;
+		if (reach->closed++ == 0)
+			reach->first = pid;
+	}
+	pid_list_free(&processes);
+}
+
+static const char locked[] = "A security module, or the user namespace that they are in, decides: ask there.";
+
+/* With the right to look into, and to trace, all: have others put more in the way? */
+static bool reaches_all(struct finding *finding, const char *consequence)
+{
+	struct reach reach;
+
+	try_all(&reach);
+	if (reach.closed == 0)
+		return true;
+	finding_set(finding, LEVEL_LIMITED, consequence, locked, "all but %zu (PID %d%s)", reach.closed, (int)reach.first,
+	            reach.closed > 1 ? ", ..." : "");
+	return false;
+}
+
 void check_others(struct finding *finding)
 {
-	if (has_capability(CAP_SYS_PTRACE))
-		finding_ok(finding, "all processes, in full");
-	else if (is_hidden())
+	if (has_capability(CAP_SYS_PTRACE)) {
+		if (reaches_all(finding, "Of those the calls are not seen."))
+			finding_ok(finding, "all processes, in full");
+	} else if (is_hidden())
 		finding_set(finding, LEVEL_LIMITED, "Other users' processes are not seen.",
 		            "Run the command as root (CAP_SYS_PTRACE), or mount /proc without hidepid.",
 		            "only your own: /proc is mounted with hidepid");
@@ -158,6 +199,9 @@ void check_ptrace(struct finding *finding)
 		finding_set(finding, LEVEL_LIMITED, "unstick wake can free nothing; unstick run can.",
 		            "Run the command as root, or sysctl kernel.yama.ptrace_scope=0.",
 		            "only children: kernel.yama.ptrace_scope is 1");
-	else
-		finding_ok(finding, "%s", privileged ? "all processes" : "your own processes");
+	else if (!privileged)
+		finding_set(finding, LEVEL_LIMITED, "unstick wake can free nothing of other users.",
+		            "Run the command as root (CAP_SYS_PTRACE).", "your own processes");
+	else if (reaches_all(finding, "Of those nothing can be freed."))
+		finding_ok(finding, "all processes");
 }

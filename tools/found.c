@@ -11,6 +11,7 @@
 
 #include "base/stream.h"
 #include "command.h"
+#include "rights.h"
 #include "targets.h"
 #include "wake/report.h"
 
@@ -56,16 +57,38 @@ static bool tell_missing(int error, pid_t pid, pid_t tid)
 	return false;
 }
 
-/* `untimed`: of how many it cannot be told for how long they have been blocked. */
-static bool tell_no_match(pid_t pid, size_t untimed)
+/* "--call and --fd": what the caller has asked for, and no more. */
+static const char *name_options(const struct found_wish *wish, char *buf, size_t size)
 {
+	const bool given[] = {wish->nr >= 0, wish->fd >= 0, wish->blocked_ns >= 0};
+	static const char *const names[] = {"--call", "--fd", "--blocked-longer"};
+
+	buf[0] = '\0';
+	for (size_t i = 0; i < sizeof(given) / sizeof(given[0]); i++) {
+		if (given[i])
+			snprintf(buf + strlen(buf), size - strlen(buf), "%s%s", buf[0] ? " and " : "", names[i]);
+	}
+	return buf;
+}
+
+static bool tell_closed(pid_t pid)
+{
+	complain("%d: no right to see its calls: %s", (int)pid, rights_remedy());
+	return false;
+}
+
+/* `untimed`: of how many it cannot be told for how long they have been blocked. */
+static bool tell_no_match(const struct found_wish *wish, pid_t pid, size_t untimed)
+{
+	char options[48];
+
 	if (untimed > 0)
 		complain("%d: the kernel does not tell for how long threads have been blocked (no /proc/PID/sched): leave out "
 		         "--blocked-longer",
 		         (int)pid);
 	else
-		complain("%d: no thread is as --call, --fd and --blocked-longer ask for: 'unstick ps %d' shows them", (int)pid,
-		         (int)pid);
+		complain("%d: no thread is as %s would have it: 'unstick ps %d' shows them", (int)pid,
+		         name_options(wish, options, sizeof(options)), (int)pid);
 	return false;
 }
 
@@ -73,7 +96,7 @@ static bool look_at_all(struct found_list *list, const struct found_wish *wish, 
 {
 	struct pid_list threads = {0};
 	struct unstick_report report;
-	size_t untimed = 0;
+	size_t untimed = 0, closed = 0;
 	int error = targets_threads(&threads, pid);
 
 	for (size_t i = 0; i < threads.count && error != -ENOENT; i++) {
@@ -81,6 +104,8 @@ static bool look_at_all(struct found_list *list, const struct found_wish *wish, 
 		                           : report_look(pid, threads.at[i], REPORT_BLOCKED, &report);
 		if (r == 0 && matches(wish, &report))
 			add(list, wish, &report);
+		else if (r == 0 && rights_lack(&report))
+			closed++;
 		else if (r == 0)
 			untimed += wish->blocked_ns >= 0 && report.blocked_ns < 0;
 		else if (r == -ENOENT)
@@ -89,14 +114,16 @@ static bool look_at_all(struct found_list *list, const struct found_wish *wish, 
 	pid_list_free(&threads);
 	if (error < 0)
 		return tell_missing(error, pid, 0);
-	return list->count > 0 || tell_no_match(pid, untimed);
+	if (list->count == 0 && closed > 0)
+		return tell_closed(pid);
+	return list->count > 0 || tell_no_match(wish, pid, untimed);
 }
 
 static bool look_at_one(struct found_list *list, const struct found_wish *wish, pid_t pid, pid_t tid)
 {
 	struct unstick_report report;
 	struct found_wish named = *wish;
-	char where[RELEASE_LINE];
+	char where[RELEASE_LINE], options[48];
 	int r = trace_look(pid, tid, REPORT_BLOCKED, &report);
 
 	named.release.unsure = true; /* who names a thread has looked */
@@ -106,8 +133,10 @@ static bool look_at_one(struct found_list *list, const struct found_wish *wish, 
 		add(list, &named, &report);
 		return true;
 	}
+	if (rights_lack(&report))
+		return tell_closed(pid);
 	release_where(&report, where, sizeof(where));
-	complain("%s: not what --call, --fd and --blocked-longer ask for: left alone", where);
+	complain("%s: not as %s would have it: left alone", where, name_options(wish, options, sizeof(options)));
 	return false;
 }
 

@@ -20,6 +20,7 @@
 #include "inspect/fd.h"
 #include "object.h"
 #include "parse.h"
+#include "rights.h"
 #include "sockets.h"
 #include "wake/outcome.h"
 #include "wake/report.h"
@@ -98,6 +99,10 @@ int release_judge(const struct unstick_report *report, const struct release_wish
 		return refuse(why, size, "this command itself");
 	if (tracer > 0) {
 		tracer_complain(tracer, why, size);
+		return 0;
+	}
+	if (rights_lack(report)) {
+		snprintf(why, size, "no right to see its call: %s", rights_remedy());
 		return 0;
 	}
 	if (report->expect == UNSTICK_EVENT_LOOP)

@@ -13,6 +13,7 @@
 #include "command.h"
 #include "holders.h"
 #include "inspect/task.h"
+#include "rights.h"
 #include "stays.h"
 #include "sockets.h"
 #include "targets.h"
@@ -42,11 +43,6 @@ static void add(struct rows *rows, const struct row *row)
 	rows->at[rows->count++] = *row;
 }
 
-static bool may_not_look(const struct row *row)
-{
-	return row->report.nr == -3 && row->report.expect == UNSTICK_NOT_INSPECTABLE;
-}
-
 /* As task_blocked_ns(), but this thread's own file is read once a round. */
 static int64_t blocked_ns(const struct rows *rows, const struct unstick_report *report)
 {
@@ -73,7 +69,7 @@ static void measure(struct rows *rows, struct row *row)
 static bool is_chosen(struct rows *rows, const struct rows_choice *choice, const struct row *row)
 {
 	if (!row_is_blocked(row))
-		return choice->all || (may_not_look(row) && choice->word_count > 0);
+		return choice->all || (rights_lack(&row->report) && choice->word_count > 0);
 	if (choice->by_call && row->report.nr != choice->call)
 		return false;
 	if (choice->longer == 0 || row->report.blocked_ns > choice->longer)
@@ -88,12 +84,13 @@ static void look(struct rows *rows, const struct rows_choice *choice, pid_t pid,
 
 	if (report_look(pid, tid, 0, &row.report) < 0)
 		return;
-	rows->threads++;
+	if (rights_lack(&row.report))
+		rows->closed += pid == tid;
+	else
+		rows->threads++;
 	measure(rows, &row);
 	if (is_chosen(rows, choice, &row))
 		add(rows, &row);
-	else if (may_not_look(&row) && pid == tid)
-		rows->hidden++;
 }
 
 /* False if it has ended. */
@@ -132,7 +129,7 @@ int rows_collect(struct rows *rows, const struct rows_choice *choice)
 	rows->round_ns = unstick_now();
 	rows->scheduler_ns = task_last_run_ns(0, gettid());
 	rows->processes = processes.count;
-	rows->count = rows->threads = rows->hidden = rows->unsure = 0;
+	rows->count = rows->threads = rows->closed = rows->unsure = 0;
 	sockets_forget();
 	holders_forget();
 	stays_begin(rows->stays);
@@ -162,15 +159,15 @@ bool rows_are_unsure(const struct rows *rows, const struct rows_choice *choice)
 
 void rows_tell(const struct rows *rows, const struct rows_choice *choice)
 {
-	size_t unseen = 0;
+	bool shown = choice->all || choice->word_count > 0;
+	size_t blocked = 0;
 
 	for (size_t i = 0; i < rows->count; i++)
-		unseen += may_not_look(&rows->at[i]) && rows->at[i].report.pid == rows->at[i].report.tid;
-	if (rows->hidden + unseen > 0)
-		complain("%zu process%s may not be looked into (%s): run it as root, as their user, or with CAP_SYS_PTRACE",
-		         rows->hidden + unseen, rows->hidden + unseen == 1 ? "" : "es",
-		         rows->hidden ? "not shown" : "shown with ?");
-	if (rows->count == 0 && rows->threads > rows->hidden)
-		complain("none of %zu thread%s is blocked%s", rows->threads, rows->threads == 1 ? "" : "s",
-		         choice->longer ? " for that long" : "");
+		blocked += !rights_lack(&rows->at[i].report);
+	if (rows->closed > 0)
+		complain("%zu process%s may not be looked into (%s): %s", rows->closed, rows->closed == 1 ? "" : "es",
+		         shown ? "shown with ?" : "not shown", rights_remedy());
+	if (blocked == 0 && rows->threads > 0)
+		complain("none of the %zu thread%s%s is blocked%s", rows->threads, rows->threads == 1 ? "" : "s",
+		         rows->closed ? " that may be looked into" : "", choice->longer ? " for that long" : "");
 }

@@ -29,8 +29,8 @@ struct rows {
 	size_t count, room;
 	struct stays *stays;
 	size_t processes;     /* that the words meant in this round */
-	size_t threads;       /* looked at in this round */
-	size_t hidden;        /* processes that may not be looked at and are no rows */
+	size_t threads;       /* looked into in this round */
+	size_t closed;        /* processes that may not be looked into */
 	size_t unsure;        /* threads that are blocked for an unknown time, while only long ones were asked for */
 	int64_t round_ns;     /* when this round began, on the monotonic clock */
 	int64_t scheduler_ns; /* the same moment on the scheduler's clock; -1: the kernel does not tell */

@@ -36,9 +36,11 @@
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/stream.h"
 #include "inspect/task.h"
+#include "rights.h"
 #include "wake/report.h"
 
 enum {
@@ -95,10 +97,11 @@ static void explain_no_right(struct attempt *attempt)
 	pid_t tracer = tracer_of(attempt->seen->pid, attempt->seen->tid);
 	char scope[8];
 
-	conclude(attempt, UNSTICK_NOT_INSPECTABLE, "no right to trace it: run as the same user, or as root (CAP_SYS_PTRACE)");
+	attempt->trace->kind = UNSTICK_NOT_INSPECTABLE;
+	snprintf(attempt->trace->why, sizeof(attempt->trace->why), "no right to trace it: %s", rights_remedy());
 	if (tracer > 0)
 		tracer_complain(tracer, attempt->trace->why, sizeof(attempt->trace->why));
-	else if (file_read("/proc/sys/kernel/yama/ptrace_scope", scope, sizeof(scope)) > 0 && scope[0] != '0')
+	else if (file_read("/proc/sys/kernel/yama/ptrace_scope", scope, sizeof(scope)) > 0 && scope[0] != '0' && geteuid() != 0)
 		snprintf(attempt->trace->why, sizeof(attempt->trace->why),
 		         "no right to trace it: kernel.yama.ptrace_scope is %c: run as root (CAP_SYS_PTRACE)", scope[0]);
 }

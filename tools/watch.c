@@ -13,8 +13,10 @@
 
 #include "parse.h"
 #include "release.h"
+#include "rights.h"
 #include "rows.h"
 #include "stays.h"
+#include "targets.h"
 
 static const int64_t SECOND = INT64_C(1000000000);
 
@@ -25,6 +27,7 @@ struct watch {
 	int64_t interval; /* 0: chosen by that */
 	bool wake, json;
 	struct stays *stays;
+	struct pid_list closed; /* that may not be looked into; those have been told */
 };
 
 static const char help[] = "Usage: unstick watch [OPTION]... --blocked-longer TIME PID|NAME...\n"
@@ -144,12 +147,26 @@ static void tell(const struct watch *watch, struct row *row)
 
 /* ---- the watch */
 
+static void tell_closed(struct watch *watch, pid_t pid)
+{
+	for (size_t i = 0; i < watch->closed.count; i++) {
+		if (watch->closed.at[i] == pid)
+			return;
+	}
+	pid_list_add(&watch->closed, pid);
+	complain("%d: may not be looked into: %s", (int)pid, rights_remedy());
+}
+
 /* All that is blocked is remembered, not only what is blocked for long: the measure of that is not exact (unstick-ps(1)), and a thread
  * that falls below the limit for one look must not be told of twice. */
 static void tell_new(struct watch *watch, struct rows *rows)
 {
 	stays_begin(watch->stays);
 	for (size_t i = 0; i < rows->count; i++) {
+		if (rights_lack(&rows->at[i].report)) {
+			tell_closed(watch, rows->at[i].report.pid);
+			continue;
+		}
 		const struct unstick_report *report = &rows->at[i].report;
 		struct stay *stay = stays_see_report(watch->stays, report);
 		if (report->blocked_ns <= watch->longer || stay->told)
@@ -185,9 +202,14 @@ static int keep_watch(struct watch *watch)
 		tell_new(watch, &rows);
 		if (!flush_output())
 			break;
+		if (!for_ever && rows.closed == rows.processes) {
+			status = STATUS_FAILED;
+			break;
+		}
 		rows_wait(watch->interval);
 		rows_collect(&rows, &watch->choice);
 	}
+	pid_list_free(&watch->closed);
 	stays_free(watch->stays);
 	rows_free(&rows);
 	return status;

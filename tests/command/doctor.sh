@@ -152,6 +152,7 @@ ordinary_user() {
 	chmod 755 "$scratch" "$scratch/unstick"
 	examine setpriv --reuid=65534 --regid=65534 --clear-groups "$scratch/unstick" doctor
 	row processes 'limited +command your own, in full$'
+	row ptrace '(limited|missing) +command (your own processes|only children|root only|nobody)'
 	lacks "the output" "$out" '^(signal|wake|proc-syscall) +missing'
 }
 

@@ -367,6 +367,53 @@ static void check_rights(void)
 	target_end(&others);
 }
 
+/* Of another user's process: nothing is said that is not known. */
+static void check_no_right(void)
+{
+	struct target others;
+	char pid[16];
+
+	if (geteuid() != 0) {
+		point_skip("another user's process: wake with a filter, watch, ps", "needs root to be two users");
+		return;
+	}
+	start_or_end(&others, "tcp-recv");
+	snprintf(pid, sizeof(pid), "%d", (int)others.pid);
+	user = USER_NOBODY;
+	command_run(&ran, "wake", "--call", "recvfrom", pid, NULL);
+	point(ran.status == 1 && strstr(ran.err, "no right to see its calls: run it as root"), "wake --call: no right", "%s",
+	      ran.err);
+	command_run(&ran, "watch", "-b", "1s", pid, NULL);
+	point(ran.status == 1 && strstr(ran.err, "may not be looked into: run it as root"),
+	      "watch: it says so and ends, when it may look into none", "%s", ran.err);
+	command_run(&ran, "ps", pid, NULL);
+	point(!strstr(ran.err, "is blocked"), "ps: nobody is said not to be blocked", "%s", ran.err);
+	user = USER_SELF;
+	command_run(&ran, "wake", "--fd", "4711", pid, NULL);
+	point(strstr(ran.err, "no thread is as --fd would have it") != NULL, "wake: only the options that were given are named",
+	      "%s", ran.err);
+	target_end(&others);
+}
+
+/* As in some containers: process 1 belongs to another user namespace. */
+static void check_closed_to_root(void)
+{
+	char byte;
+	int fd = open("/proc/1/syscall", O_RDONLY | O_CLOEXEC);
+
+	if (geteuid() != 0 || (fd >= 0 && read(fd, &byte, 1) == 1)) {
+		point_skip("a process that not even root may look into", "here all may be looked into");
+		close(fd);
+		return;
+	}
+	close(fd);
+	command_run(&ran, "ps", "1", NULL);
+	point(strstr(ran.err, "not even root may") != NULL && !strstr(ran.err, "run it as"),
+	      "a process that not even root may look into", "%s", ran.err);
+	command_run(&ran, "doctor", NULL);
+	point(strstr(ran.out, "all but 1 (PID 1)") != NULL, "doctor names it", "%s", ran.out);
+}
+
 /* ---- fds on a mount whose daemon is silent */
 
 static void check_dead_mount(void)
@@ -409,6 +456,8 @@ int main(void)
 	check_options();
 	check_choice();
 	check_rights();
+	check_no_right();
+	check_closed_to_root();
 	check_dead_mount();
 	return points_end();
 }
