@@ -241,7 +241,7 @@ struct unstick_report {
 	char state;           /* state letter; '?' unknown */
 	signed char freeable; /* 1: yes; 0: no, `why`; -1: unknown, `why` */
 	long nr;              /* system call; -1: blocked in none (a page fault), -2: running, -3: unknown */
-	char call[24];        /* its name */
+	char call[24];        /* its name; "(kernel)": a thread of the kernel's own, nr is -3 */
 	unsigned long args[6];
 	unsigned long sp, pc;
 	int fd;             /* its fd argument; -1: none */

@@ -275,3 +275,17 @@ Test(look, fits_on_the_smallest_stack, .timeout = 60)
 	pthread_attr_destroy(&attr);
 	end_reader();
 }
+
+/* Its registers read as zeros: a read() of fd 0. */
+Test(look, a_thread_of_the_kernel_is_in_no_call)
+{
+	struct unstick_report report;
+
+	if (!shows(2, 2, "comm", "kthreadd") || unstick_look(2, 2, &report) < 0 || report.expect == UNSTICK_NOT_INSPECTABLE)
+		cr_skip_test("no thread of the kernel can be looked into");
+	cr_expect_eq(report.nr, -3);
+	cr_expect_eq(report.fd, -1);
+	cr_expect_str_eq(report.call, "(kernel)");
+	cr_expect_eq(report.freeable, 0);
+	cr_expect_eq(report.expect, UNSTICK_LEFT_ALONE);
+}

@@ -25,7 +25,7 @@ const char *row_free(const struct row *row)
 
 const char *row_call(const struct row *row)
 {
-	if (row->report.nr >= 0)
+	if (row->report.call[0])
 		return row->report.call;
 	if (row->report.expect == UNSTICK_GONE)
 		return "(ended)";

@@ -98,6 +98,24 @@ static void fill_unread(struct unstick_report *report, bool own, int read_result
 	}
 }
 
+/* The kernel's own threads, and its workers in a process (io_uring), have no registers of a program: /proc shows zeros, which would be a
+ * read() of fd 0. */
+static bool is_of_kernel(const struct task_call *task_call)
+{
+	return task_call->nr >= 0 && task_call->sp == 0 && task_call->pc == 0; /* a zombie has -1 */
+}
+
+static void fill_kernel(struct unstick_report *report, bool own)
+{
+	pid_t pid = own ? 0 : report->pid;
+
+	report->nr = NR_UNKNOWN;
+	report->state = task_state(pid, report->tid);
+	task_wait_function(pid, report->tid, report->wait, sizeof(report->wait));
+	text_copy(report->call, sizeof(report->call), "(kernel)");
+	conclude(report, 0, UNSTICK_LEFT_ALONE, "a thread of the kernel: it is in no call");
+}
+
 int report_look(pid_t pid, pid_t tid, unsigned parts, struct unstick_report *report)
 {
 	struct unstick_report result = {.pid = pid, .tid = tid, .state = '?', .fd = -1, .blocked_ns = -1};
@@ -110,7 +128,9 @@ int report_look(pid_t pid, pid_t tid, unsigned parts, struct unstick_report *rep
 	/* It would find itself in the read() of its own file. */
 	if (own && tid == (pid_t)RAW_0(SYS_gettid))
 		r = TASK_RUNNING;
-	if (r == TASK_BLOCKED) {
+	if (r == TASK_BLOCKED && is_of_kernel(&task_call)) {
+		fill_kernel(&result, own);
+	} else if (r == TASK_BLOCKED) {
 		fill_call(&result, &task_call);
 		judge(&result, own, &task_call);
 	} else {

@@ -48,6 +48,15 @@ once() {
 	equal rows "$(grep -cw "$tid" <<<"$out")" 1
 }
 
+kernel_threads() {
+	[ "$(cat /proc/2/comm 2>/dev/null)" = kthreadd ] || skip "no thread of the kernel can be seen here"
+	ps --json --all 2
+	matches out "$out" '"call": "\(kernel\)"'
+	matches out "$out" '"fd": null'
+	matches out "$out" '"free": "no"'
+}
+
 point "-w TIME is a PID and -w1 an interval" interval
 point "what is meant twice is listed once" once
+point "threads of the kernel are in no call" kernel_threads
 finish
