@@ -25,7 +25,7 @@
 #include "memory.h"
 #include "sockets.h"
 
-enum { SHOWN_FDS = 4 };
+enum { SHOWN_FDS = 2, SHOWN_SIGNALS = 4 };
 
 struct question {
 	pid_t pid;
@@ -138,7 +138,7 @@ static void list_fd(struct fd_list *list, int fd)
 	list->count++;
 }
 
-/* "fd 3 pipe:[12], fd 4 socket unix, and 5 more" */
+/* "fd 3 pipe:[12], fd 4 socket unix +5" */
 static void add_list(const struct question *question, const struct fd_list *list)
 {
 	unsigned shown = list->count < SHOWN_FDS ? list->count : SHOWN_FDS;
@@ -150,9 +150,8 @@ static void add_list(const struct question *question, const struct fd_list *list
 		add_fd(question, list->at[i], list->count == 1 ? AND_ITS_PEER : NOT_ITS_PEER);
 	}
 	if (list->count > shown) {
-		text_add(question->text, ", and ");
+		text_add(question->text, " +");
 		text_add_unsigned(question->text, list->count - shown);
-		text_add(question->text, " more");
 	}
 }
 
@@ -305,13 +304,13 @@ static void about_signals(const struct question *question)
 		return;
 	if (question->nr == SYS_rt_sigsuspend)
 		set = ~set; /* the mask: what is not in it ends the wait */
-	for (int sig = 1; sig < 32 && shown < SHOWN_FDS; sig++) {
+	for (int sig = 1; sig < 32 && shown < SHOWN_SIGNALS; sig++) {
 		if ((set >> (sig - 1) & 1) == 0 || sig == SIGKILL || sig == SIGSTOP)
 			continue;
 		text_add(question->text, shown++ ? ", SIG" : "SIG");
 		text_add(question->text, sigabbrev_np(sig));
 	}
-	if (shown == SHOWN_FDS)
+	if (shown == SHOWN_SIGNALS)
 		text_add(question->text, ", ...");
 }
 

@@ -145,7 +145,7 @@ int ps_main(int argc, char **argv)
 	struct ps ps = {.sort = COLUMN_PID};
 	struct rows rows;
 	int option, status = STATUS_DONE;
-	bool first = true;
+	bool first = true, about_processes;
 
 	opterr = 0;
 	while (status == STATUS_DONE && (option = getopt_long(argc, argv, "b:ac:s:w::Jnh", options, NULL)) != -1) {
@@ -163,6 +163,8 @@ int ps_main(int argc, char **argv)
 		return status;
 	ps.choice.words = (const char *const *)argv + optind;
 	ps.choice.word_count = (size_t)(argc - optind);
+	about_processes = screen_shows(&ps.screen, COLUMN_USER) || screen_shows(&ps.screen, COLUMN_COMMAND) ||
+	                  ps.sort == COLUMN_USER || ps.sort == COLUMN_COMMAND;
 	rows_init(&rows);
 	for (;;) {
 		status = rows_collect(&rows, &ps.choice);
@@ -171,7 +173,7 @@ int ps_main(int argc, char **argv)
 			rows_wait(ps.choice.longer);
 			status = rows_collect(&rows, &ps.choice);
 		}
-		rows_explain(&rows);
+		rows_explain(&rows, about_processes);
 		show(&ps, &rows, first);
 		first = false;
 		if (!flush_output() || !ps.interval)

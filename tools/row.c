@@ -12,6 +12,7 @@
 #include "decode.h"
 #include "inspect/task.h"
 #include "object.h"
+#include "process.h"
 
 bool row_is_blocked(const struct row *row)
 {
@@ -53,6 +54,42 @@ const char *row_why(const struct row *row)
 	if (row->report.freeable <= 0)
 		return row->report.why;
 	return call && call->verdict == CALL_EINTR_ONLY ? "with EINTR only" : "";
+}
+
+/* What was left alone for what it is done to. */
+static const char *code_left_alone(const struct row *row)
+{
+	return row->report.nr == -3 ? "kernel" : strstr(row->report.why, "regular file") ? "file" : "must end";
+}
+
+const char *row_code(const struct row *row)
+{
+	static const char *const codes[] = {
+	        [UNSTICK_LOCK] = "lock",        [UNSTICK_EVENT_LOOP] = "loop",        [UNSTICK_STOPPED] = "stopped",
+	        [UNSTICK_NOT_BLOCKED] = "runs", [UNSTICK_NOT_INSPECTABLE] = "unseen", [UNSTICK_GONE] = "ended",
+	};
+	int kind = row->report.expect;
+
+	if (row->report.freeable > 0)
+		return row_why(row)[0] ? "EINTR" : "";
+	if (kind == UNSTICK_UNINTERRUPTIBLE)
+		return row->report.state == 'D' ? "D state" : "kernel";
+	if (kind == UNSTICK_WOKEN)
+		return "seccomp";
+	if (kind == UNSTICK_LEFT_ALONE)
+		return code_left_alone(row);
+	return kind >= 0 && (size_t)kind < sizeof(codes) / sizeof(codes[0]) && codes[kind] ? codes[kind] : "other";
+}
+
+void row_explain_process(struct row *row, const struct row *before)
+{
+	if (before && before->report.pid == row->report.pid) {
+		memcpy(row->user, before->user, sizeof(row->user));
+		memcpy(row->command, before->command, sizeof(row->command));
+	} else {
+		process_user(row->report.pid, row->user, sizeof(row->user));
+		process_command(row->report.pid, row->command, sizeof(row->command));
+	}
 }
 
 void row_explain(struct row *row)

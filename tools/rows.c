@@ -139,10 +139,13 @@ int rows_collect(struct rows *rows, const struct rows_choice *choice)
 	return status;
 }
 
-void rows_explain(struct rows *rows)
+void rows_explain(struct rows *rows, bool processes)
 {
-	for (size_t i = 0; i < rows->count; i++)
+	for (size_t i = 0; i < rows->count; i++) {
 		row_explain(&rows->at[i]);
+		if (processes)
+			row_explain_process(&rows->at[i], i ? &rows->at[i - 1] : NULL);
+	}
 }
 
 void rows_wait(int64_t ns)

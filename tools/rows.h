@@ -42,8 +42,8 @@ void rows_free(struct rows *rows);
 /* A new round, of reports alone. STATUS_FAILED, after a message, if a PID or NAME is not there. */
 int rows_collect(struct rows *rows, const struct rows_choice *choice);
 
-/* row_explain() for each. */
-void rows_explain(struct rows *rows);
+/* row_explain() for each; `processes`: row_explain_process() too. */
+void rows_explain(struct rows *rows, bool processes);
 
 /* Sleeps between two rounds. */
 void rows_wait(int64_t ns);

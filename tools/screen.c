@@ -10,38 +10,41 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "cell.h"
 #include "command.h"
-#include "parse.h"
-
-enum { CELL_SIZE = 256 };
+#include "layout.h"
 
 static const struct {
 	const char *name;
-	double width_hint;
 	int flags, json;
 } kinds[COLUMNS] = {
-        [COLUMN_PID] = {"PID", 0, SCOLS_FL_RIGHT, SCOLS_JSON_NUMBER},
-        [COLUMN_TID] = {"TID", 0, SCOLS_FL_RIGHT, SCOLS_JSON_NUMBER},
-        [COLUMN_NAME] = {"NAME", 0, SCOLS_FL_TRUNC, SCOLS_JSON_STRING},
-        [COLUMN_STATE] = {"STATE", 0, 0, SCOLS_JSON_STRING},
-        [COLUMN_BLOCKED] = {"BLOCKED", 0, SCOLS_FL_RIGHT, SCOLS_JSON_NUMBER},
-        [COLUMN_CALL] = {"CALL", 0, 0, SCOLS_JSON_STRING},
-        [COLUMN_FD] = {"FD", 0, SCOLS_FL_RIGHT, SCOLS_JSON_NUMBER},
-        [COLUMN_ARGUMENTS] = {"ARGUMENTS", 0.2, SCOLS_FL_TRUNC, SCOLS_JSON_STRING},
-        [COLUMN_OBJECT] = {"OBJECT", 0.25, SCOLS_FL_TRUNC, SCOLS_JSON_STRING},
-        [COLUMN_HOLDER] = {"HOLDER", 0.1, SCOLS_FL_TRUNC, SCOLS_JSON_STRING},
-        [COLUMN_WAIT] = {"WAIT", 0, SCOLS_FL_TRUNC, SCOLS_JSON_STRING},
-        [COLUMN_FREE] = {"FREE", 0, 0, SCOLS_JSON_STRING},
-        [COLUMN_WHY] = {"WHY", 0.2, SCOLS_FL_TRUNC, SCOLS_JSON_STRING},
-        [COLUMN_AT_LEAST] = {"AT_LEAST", 0, 0, SCOLS_JSON_BOOLEAN},
+        [COLUMN_PID] = {"PID", SCOLS_FL_RIGHT, SCOLS_JSON_NUMBER},
+        [COLUMN_TID] = {"TID", SCOLS_FL_RIGHT, SCOLS_JSON_NUMBER},
+        [COLUMN_USER] = {"USER", 0, SCOLS_JSON_STRING},
+        [COLUMN_NAME] = {"NAME", 0, SCOLS_JSON_STRING},
+        [COLUMN_STATE] = {"STATE", 0, SCOLS_JSON_STRING},
+        [COLUMN_BLOCKED] = {"BLOCKED", SCOLS_FL_RIGHT, SCOLS_JSON_NUMBER},
+        [COLUMN_CALL] = {"CALL", 0, SCOLS_JSON_STRING},
+        [COLUMN_FD] = {"FD", SCOLS_FL_RIGHT, SCOLS_JSON_NUMBER},
+        [COLUMN_ARGUMENTS] = {"ARGUMENTS", 0, SCOLS_JSON_STRING},
+        [COLUMN_OBJECT] = {"OBJECT", 0, SCOLS_JSON_STRING},
+        [COLUMN_HOLDER] = {"HOLDER", 0, SCOLS_JSON_STRING},
+        [COLUMN_WAIT] = {"WAIT", 0, SCOLS_JSON_STRING},
+        [COLUMN_FREE] = {"FREE", 0, SCOLS_JSON_STRING},
+        [COLUMN_WHY] = {"WHY", 0, SCOLS_JSON_STRING},
+        [COLUMN_COMMAND] = {"COMMAND", 0, SCOLS_JSON_STRING},
+        [COLUMN_AT_LEAST] = {"AT_LEAST", 0, SCOLS_JSON_BOOLEAN},
 };
 
-static const enum screen_column usual[] = {COLUMN_PID, COLUMN_TID,    COLUMN_NAME,   COLUMN_STATE, COLUMN_BLOCKED, COLUMN_CALL,
-                                           COLUMN_FD,  COLUMN_OBJECT, COLUMN_HOLDER, COLUMN_FREE,  COLUMN_WHY};
-
 /* ---- columns and order */
+
+const char *screen_column_name(enum screen_column column)
+{
+	return kinds[column].name;
+}
 
 bool screen_column_find(const char *name, enum screen_column *ret)
 {
@@ -108,6 +111,9 @@ static int by_column(const void *a, const void *b, void *arg)
 	switch (*(enum screen_column *)arg) {
 	case COLUMN_TID:
 		return order(one->report.tid, other->report.tid);
+	case COLUMN_USER:
+		result = strcmp(one->user, other->user);
+		break;
 	case COLUMN_NAME:
 		result = strcmp(one->report.name, other->report.name);
 		break;
@@ -141,6 +147,9 @@ static int by_column(const void *a, const void *b, void *arg)
 	case COLUMN_WHY:
 		result = strcmp(row_why(one), row_why(other));
 		break;
+	case COLUMN_COMMAND:
+		result = strcmp(one->command, other->command);
+		break;
 	case COLUMN_AT_LEAST:
 		result = order(one->at_least, other->at_least);
 		break;
@@ -159,77 +168,7 @@ void screen_sort(struct row *rows, size_t count, enum screen_column column)
 		qsort_r(rows, count, sizeof(*rows), by_column, &column);
 }
 
-/* ---- cells */
-
-static void format_blocked(const struct row *row, bool json, char *cell)
-{
-	char duration[16];
-
-	if (json) {
-		snprintf(cell, CELL_SIZE, "%.3f", (double)row->report.blocked_ns / 1e9);
-		return;
-	}
-	format_duration(row->report.blocked_ns, duration, sizeof(duration));
-	snprintf(cell, CELL_SIZE, "%s%s", row->at_least ? ">" : "", duration);
-}
-
-/* Empty: unknown, or there is none. */
-static void format_cell(const struct row *row, enum screen_column column, bool json, char *cell)
-{
-	const struct unstick_report *report = &row->report;
-
-	*cell = '\0';
-	switch (column) {
-	case COLUMN_PID:
-		snprintf(cell, CELL_SIZE, "%d", (int)report->pid);
-		break;
-	case COLUMN_TID:
-		snprintf(cell, CELL_SIZE, "%d", (int)report->tid);
-		break;
-	case COLUMN_NAME:
-		snprintf(cell, CELL_SIZE, "%s", report->name);
-		break;
-	case COLUMN_STATE:
-		snprintf(cell, CELL_SIZE, "%c", report->state);
-		break;
-	case COLUMN_BLOCKED:
-		if (report->blocked_ns >= 0 && row_is_blocked(row))
-			format_blocked(row, json, cell);
-		else if (!json && report->nr != -2)
-			snprintf(cell, CELL_SIZE, "?");
-		break;
-	case COLUMN_CALL:
-		snprintf(cell, CELL_SIZE, "%s", row_call(row));
-		break;
-	case COLUMN_FD:
-		if (report->fd >= 0)
-			snprintf(cell, CELL_SIZE, "%d", report->fd);
-		break;
-	case COLUMN_ARGUMENTS:
-		snprintf(cell, CELL_SIZE, "%s", row->arguments);
-		break;
-	case COLUMN_OBJECT:
-		snprintf(cell, CELL_SIZE, "%s", row->object);
-		break;
-	case COLUMN_HOLDER:
-		snprintf(cell, CELL_SIZE, "%s", row->holder_text);
-		break;
-	case COLUMN_WAIT:
-		snprintf(cell, CELL_SIZE, "%s", report->wait);
-		break;
-	case COLUMN_FREE:
-		snprintf(cell, CELL_SIZE, "%s", row_free(row));
-		break;
-	case COLUMN_WHY:
-		snprintf(cell, CELL_SIZE, "%s", row_why(row));
-		break;
-	case COLUMN_AT_LEAST:
-		snprintf(cell, CELL_SIZE, "%d", row->at_least);
-		break;
-	case COLUMNS:
-		break;
-	}
-}
+/* ---- the table */
 
 static void check(int error)
 {
@@ -237,45 +176,44 @@ static void check(int error)
 		out_of_memory(); /* the only way in which these calls fail */
 }
 
-/* Both can be read on a light and on a dark background. */
-static const char *color_of(const struct row *row, enum screen_column column)
+static size_t terminal_width(void)
 {
-	if (column == COLUMN_FREE)
-		return row->report.freeable > 0 ? "green" : row->report.freeable == 0 ? "red" : "magenta";
-	if (column == COLUMN_STATE && row->report.state == 'D')
-		return "red";
-	return NULL;
+	struct winsize size;
+
+	if (!isatty(STDOUT_FILENO))
+		return 0;
+	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : 80;
 }
 
-static void add_line(struct libscols_table *table, const struct screen *screen, const struct row *row)
+static void add_line(struct libscols_table *table, const struct layout *layout, const struct row *row)
 {
 	struct libscols_line *line = scols_table_new_line(table, NULL);
 	char cell[CELL_SIZE];
 
 	if (!line)
 		out_of_memory();
-	for (size_t i = 0; i < screen->column_count; i++) {
-		const char *color = color_of(row, screen->columns[i]);
-		format_cell(row, screen->columns[i], screen->json, cell);
+	for (size_t i = 0; i < layout->count; i++) {
+		const char *color = cell_color(row, layout->columns[i]);
+		cell_format(row, layout->columns[i], layout->style, cell);
 		if (!*cell)
 			continue;
+		layout_cut(layout, i, cell);
 		check(scols_line_set_data(line, i, cell));
 		if (color)
 			check(scols_cell_set_color(scols_line_get_cell(line, i), color));
 	}
 }
 
-static struct libscols_table *new_table(const struct screen *screen)
+static struct libscols_table *new_table(const struct screen *screen, const struct layout *layout)
 {
 	scols_init_debug(0);
 	struct libscols_table *table = scols_new_table();
 
 	if (!table)
 		out_of_memory();
-	for (size_t i = 0; i < screen->column_count; i++) {
-		enum screen_column kind = screen->columns[i];
-		struct libscols_column *column =
-		        scols_table_new_column(table, kinds[kind].name, kinds[kind].width_hint, kinds[kind].flags);
+	for (size_t i = 0; i < layout->count; i++) {
+		enum screen_column kind = layout->columns[i];
+		struct libscols_column *column = scols_table_new_column(table, kinds[kind].name, 0, kinds[kind].flags);
 		if (!column)
 			out_of_memory();
 		check(scols_column_set_json_type(column, kinds[kind].json));
@@ -283,26 +221,26 @@ static struct libscols_table *new_table(const struct screen *screen)
 	check(scols_table_enable_json(table, screen->json));
 	check(scols_table_enable_noheadings(table, screen->no_headings));
 	check(scols_table_set_name(table, "threads"));
+	check(scols_table_set_termforce(table, SCOLS_TERMFORCE_NEVER)); /* the widths are the layout's */
 	if (screen->color >= 0 && !getenv("NO_COLOR"))
 		check(scols_table_enable_colors(table, screen->color > 0 || isatty(STDOUT_FILENO)));
 	return table;
 }
 
+bool screen_shows(const struct screen *screen, enum screen_column column)
+{
+	return screen->column_count ? has_column(screen, column) : screen->json;
+}
+
 void screen_print(const struct screen *screen, const struct row *rows, size_t count)
 {
-	struct screen full = *screen;
+	struct layout layout;
 
-	if (full.column_count == 0 && full.json) {
-		for (unsigned i = 0; i < COLUMNS; i++)
-			full.columns[full.column_count++] = (enum screen_column)i;
-	} else if (full.column_count == 0) {
-		full.column_count = sizeof(usual) / sizeof(usual[0]);
-		memcpy(full.columns, usual, sizeof(usual));
-	}
-	struct libscols_table *table = new_table(&full);
+	layout_choose(&layout, screen, rows, count, terminal_width());
+	struct libscols_table *table = new_table(screen, &layout);
 	for (size_t i = 0; i < count; i++)
-		add_line(table, &full, &rows[i]);
-	if (count || full.json)
+		add_line(table, &layout, &rows[i]);
+	if (count || screen->json)
 		check(scols_print_table(table));
 	scols_unref_table(table);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Rows as a table for people or as JSON, by libsmartcols: colours, widths and truncation as util-linux's tools have them.
+ * Rows as a table for people or as JSON, by libsmartcols; what fits a terminal is for layout.c to say.
  */
 #ifndef TOOLS_SCREEN_H
 #define TOOLS_SCREEN_H
@@ -13,6 +13,7 @@
 enum screen_column {
 	COLUMN_PID,
 	COLUMN_TID,
+	COLUMN_USER,
 	COLUMN_NAME,
 	COLUMN_STATE,
 	COLUMN_BLOCKED,
@@ -24,6 +25,7 @@ enum screen_column {
 	COLUMN_WAIT,
 	COLUMN_FREE,
 	COLUMN_WHY,
+	COLUMN_COMMAND,
 	COLUMN_AT_LEAST,
 	COLUMNS
 };
@@ -34,6 +36,9 @@ struct screen {
 	bool json, no_headings;
 	int color; /* 1 always, 0 if stdout is a terminal, -1 never */
 };
+
+/* In capitals. */
+const char *screen_column_name(enum screen_column column);
 
 /* "pid", "blocked": any case. */
 bool screen_column_find(const char *name, enum screen_column *ret);
@@ -46,6 +51,9 @@ void screen_columns_print(const char *indent, size_t width);
 
 /* By `column`: numbers as numbers, BLOCKED the longest first, then PID and TID. */
 void screen_sort(struct row *rows, size_t count, enum screen_column column);
+
+/* Not the usual columns of a table: whether it was asked for, or is in a JSON document. */
+bool screen_shows(const struct screen *screen, enum screen_column column);
 
 void screen_print(const struct screen *screen, const struct row *rows, size_t count);
 

@@ -13,8 +13,8 @@
 
 #include "base/stream.h"
 #include "command.h"
-#include "inspect/task.h"
 #include "parse.h"
+#include "process.h"
 
 enum { PATH_SIZE = 64 };
 
@@ -88,19 +88,6 @@ void targets_all(struct pid_list *list, bool kernel)
 	pid_list_free(&all);
 }
 
-static bool has_name(pid_t pid, const char *name)
-{
-	char path[PATH_SIZE], text[4096];
-
-	if (task_name(pid, pid, text) == 0 && strcmp(text, name) == 0)
-		return true;
-	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
-	if (file_read(path, text, sizeof(text)) <= 0)
-		return false;
-	const char *slash = strrchr(text, '/');
-	return strcmp(slash ? slash + 1 : text, name) == 0;
-}
-
 static void add_once(struct pid_list *list, pid_t pid)
 {
 	for (size_t i = 0; i < list->count; i++) {
@@ -126,7 +113,7 @@ size_t targets_find(struct pid_list *list, const char *word)
 	}
 	targets_all(&all, true);
 	for (size_t i = 0; i < all.count; i++) {
-		if (!has_name(all.at[i], word))
+		if (!process_is_called(all.at[i], word))
 			continue;
 		add_once(list, all.at[i]);
 		found++;

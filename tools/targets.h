@@ -17,8 +17,8 @@ struct pid_list {
 void pid_list_add(struct pid_list *list, pid_t pid);
 void pid_list_free(struct pid_list *list);
 
-/* Adds the processes that `word` means, in the order of their numbers: a PID, or a NAME: that of the process (comm) or the last part
- * of its argv[0]. This process itself is never meant by a name. How many it means; a process that is in the list already is not added again. */
+/* Adds the processes that `word` means, in the order of their numbers: a PID, or a NAME: that of the process (comm), the last
+ * part of its argv[0], or of the script that it runs. This process itself is never meant by a name. How many it means; a process that is in the list already is not added again. */
 size_t targets_find(struct pid_list *list, const char *word);
 
 /* All that /proc shows but this one and, without `kernel`, the kernel's own threads. */

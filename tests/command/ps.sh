@@ -56,7 +56,57 @@ kernel_threads() {
 	matches out "$out" '"free": "no"'
 }
 
+# The table on a terminal of so many columns, without colours.
+on_columns() {
+	"$on_terminal" -- sh -c 'stty cols "$1"; shift; exec "$@"' sh "$1" "$unstick" ps --color=never "${@:2}" | tr -d '\r'
+}
+
+# Nothing is wider than the terminal, and what a person cannot do without is whole.
+tables() {
+	local columns long waiter
+	long=$(printf 'x%.0s' {1..120})
+	touch "$scratch/$long"
+	exec {lock}>"$scratch/$long"
+	flock "$lock"
+	flock "$scratch/$long" true {lock}>&- &
+	waiter=$!
+	await grep -qs '^73 ' /proc/$waiter/syscall
+	start mutex
+	for columns in 80 132 200; do
+		out=$(on_columns "$columns" "$pid" $waiter)
+		lacks "$columns columns" "$out" ".{$((columns + 1))}"
+		matches "$columns columns" "$out" "^ *$waiter +$waiter +flock .*flock +(fd|[0-9]+) .*\\.\\.x+ +$BASHPID .*yes *$"
+		matches "$columns columns" "$out" "^ *$pid +$tid +stuck .*futex .*no.* lock|no +a lock"
+	done
+	matches narrow "$(on_columns 80 "$pid" $waiter)" '^ *PID +TID +NAME +BLOCKED +CALL +OBJECT +HOLDER +FREE *$'
+	matches wide "$(on_columns 200 "$pid" $waiter)" 'no +a lock'
+	ps -c object $waiter
+	matches "asked for" "$out" "$long$"
+	flock -u "$lock"
+	wait $waiter
+}
+
+of_the_process() {
+	need python3
+	printf 'import sys\nprint("ready", flush=True)\nsys.stdin.read()\n' >"$scratch/a-service.py"
+	mkfifo "$scratch/in"
+	(cd "$scratch" && exec python3 -u ./a-service.py $'tab\there' <"$scratch/in" >"$scratch/said") &
+	local service=$!
+	exec {hold}>"$scratch/in"
+	await grep -qs ready "$scratch/said"
+	await has_state "$service" S
+	ps -n -c pid,user,command a-service.py
+	matches out "$out" "^ *$service +$(id -un) +[^ ]*python[^ ]* -u ./a-service.py tab\?here$"
+	ps -J "$service"
+	matches JSON "$out" '"command": ".*a-service.py tab\?here"'
+	matches JSON "$out" "\"user\": \"$(id -un)\""
+	exec {hold}>&-
+	wait "$service"
+}
+
 point "-w TIME is a PID and -w1 an interval" interval
 point "what is meant twice is listed once" once
 point "threads of the kernel are in no call" kernel_threads
+point "80, 132 and 200 columns: names, holders and verdicts whole, objects cut" tables
+point "the columns user and command; a script is found by its name" of_the_process
 finish
