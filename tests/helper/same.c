@@ -154,7 +154,6 @@ static void moves(void)
 	same_files("f");
 	CHECK(open_both("a directory", ".", O_RDONLY, 0) >= 0, "open");
 	CHECK(BOTH("read of it", UNSTICK_READ(files[side], in[side], 10)) == -EISDIR, "EISDIR");
-	CHECK(BOTH("bad memory is not looked at", UNSTICK_PREAD(files[side], in[side], 10, -5)) < 0, "EINVAL");
 }
 
 static void larger_than_a_window(void)
