@@ -645,6 +645,7 @@ int unstick_job_cancel(struct unstick_job *job);
  * what `run` returned, also when it was cut short; NULL if it never ran or was abandoned. Of a process job: its output (with
  * UNSTICK_JOB_RESULT: its result), ended by a zero byte, the job's until the last reference goes. -ECANCELED, -ETIMEDOUT also when
  * a scope of the calling thread cuts the wait short: *result is then left alone, and unstick_job_state() says that the job goes on.
+ * So does an abandoned one, which goes on using `arg`: its memory is the caller's again only in another state.
  * -EDEADLK in the job itself. -EOWNERDEAD. */
 UNSTICK_MUST_USE int unstick_job_join(struct unstick_job *job, unstick_time until, void **result);
 
