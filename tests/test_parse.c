@@ -37,9 +37,14 @@ Test(parse, errors_by_name_and_number)
 	cr_expect(parse_errno("ECANCELED", &error) && error == ECANCELED);
 	cr_expect(parse_errno("EAGAIN", &error) && error == EAGAIN);
 	cr_expect(parse_errno("110", &error) && error == ETIMEDOUT);
+	cr_expect(parse_errno("ecanceled", &error) && error == ECANCELED);
+	cr_expect(parse_errno("EWOULDBLOCK", &error) && error == EAGAIN);
+	cr_expect(parse_errno("enotsup", &error) && error == EOPNOTSUPP);
+	cr_expect(parse_errno("EOPNOTSUPP", &error) && error == EOPNOTSUPP);
+	cr_expect(parse_errno("EDEADLOCK", &error) && error == EDEADLK);
 	error = -1;
 	cr_expect(!parse_errno("0", &error) && !parse_errno("-5", &error) && !parse_errno("ENOTHING", &error) &&
-	          !parse_errno("4095", &error) && !parse_errno("ecanceled", &error) && !parse_errno("", &error));
+	          !parse_errno("4095", &error) && !parse_errno("512", &error) && !parse_errno("", &error));
 	cr_expect_eq(error, -1);
 }
 

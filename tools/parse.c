@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/calls.h"
 
@@ -67,6 +68,23 @@ bool parse_number(const char *word, long limit, long *number)
 	return true;
 }
 
+/* A number has one name for strerrorname_np(). */
+static bool parse_errno_alias(const char *word, int *error)
+{
+	static const struct {
+		const char *name;
+		int error;
+	} others[] = {{"EWOULDBLOCK", EWOULDBLOCK}, {"ENOTSUP", ENOTSUP}, {"EOPNOTSUPP", EOPNOTSUPP}, {"EDEADLOCK", EDEADLOCK}};
+
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		if (strcasecmp(others[i].name, word) == 0) {
+			*error = others[i].error;
+			return true;
+		}
+	}
+	return false;
+}
+
 bool parse_errno(const char *word, int *error)
 {
 	long number;
@@ -77,12 +95,12 @@ bool parse_errno(const char *word, int *error)
 	}
 	for (int i = 1; i <= LAST_ERRNO; i++) {
 		const char *name = strerrorname_np(i);
-		if (name && strcmp(name, word) == 0) {
+		if (name && strcasecmp(name, word) == 0) {
 			*error = i;
 			return true;
 		}
 	}
-	return false;
+	return parse_errno_alias(word, error);
 }
 
 bool parse_signal(const char *word, int *signal)

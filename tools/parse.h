@@ -13,7 +13,8 @@
 /* "30", "30s", "1.5m", "250ms", "2h", "1d", as for sleep(1) and timeout(1), and "ms": in nanoseconds. Up to 100 years. */
 bool parse_duration(const char *word, int64_t *ns);
 
-/* "ECANCELED", or its number: the positive number. */
+/* "ECANCELED", in any case, or its number: the positive number. Only those that have a name: others mean something to the kernel. */
+#define PARSE_ERRNO_WANTED "not an error: give its name, such as ECANCELED, or its number, 1 to 133"
 bool parse_errno(const char *word, int *error);
 
 /* "recvfrom", or a number. */

@@ -71,7 +71,7 @@ static int set_signal(int *signal)
 
 static int set_error(int *error)
 {
-	return parse_errno(optarg, error) ? 0 : refuse("%s: not an error: give ETIMEDOUT, ECANCELED or the like", optarg);
+	return parse_errno(optarg, error) ? 0 : refuse("%s: " PARSE_ERRNO_WANTED, optarg);
 }
 
 /* 0, or the exit status. */

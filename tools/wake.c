@@ -170,7 +170,7 @@ static const char *take_option(struct wish *wish, int option)
 {
 	switch (option) {
 	case 'e':
-		return parse_errno(optarg, &wish->found.release.error) ? NULL : "not the name of an error, such as ECANCELED";
+		return parse_errno(optarg, &wish->found.release.error) ? NULL : PARSE_ERRNO_WANTED;
 	case 'c':
 		return parse_call(optarg, &wish->found.nr) ? NULL : "not the name of a system call, such as recvfrom";
 	case 'f':

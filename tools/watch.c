@@ -226,7 +226,7 @@ static const char *take_option(struct watch *watch, int option)
 		watch->choice.by_call = true;
 		return parse_call(optarg, &watch->choice.call) ? NULL : "not the name of a system call, such as recvfrom";
 	case 'e':
-		return parse_errno(optarg, &watch->release.error) ? NULL : "not the name of an error, such as ECANCELED";
+		return parse_errno(optarg, &watch->release.error) ? NULL : PARSE_ERRNO_WANTED;
 	case 'i':
 		return parse_duration(optarg, &watch->interval) && watch->interval >= SECOND / 1000 ? NULL
 		                                                                                    : "not a time of at least 1ms";
