@@ -251,7 +251,7 @@ static const struct told told_outcomes[] = {
         {{.kind = UNSTICK_NOT_BLOCKED, .tid = 7, .nr = -1},
          "7: it computes, in no call: let its loop call unstick_check() (0 signals, 0.000 ms)"},
         {{.kind = UNSTICK_LOCK, .tid = 7, .nr = SYS_futex, .fd = -1, .wait = "futex_do_wait"},
-         "7 in futex (futex_do_wait): a lock: only its owner, or who signals it, can free it (0 signals, 0.000 ms)"},
+         "7 in futex (futex_do_wait): a lock: only its owner can free it; a condition: who signals it (0 signals, 0.000 ms)"},
         {{.kind = UNSTICK_EVENT_LOOP, .tid = 7, .nr = SYS_epoll_wait, .fd = 4, .signals = 1},
          "7 in epoll_wait on fd 4: an event loop's wait: it got EINTR and waits again; wake it through an fd that it watches (1 "
          "signal, "
@@ -401,7 +401,7 @@ Test(messages, a_look_says_why_not)
 	worker_start(&worker, lock, NULL);
 	worker_wait_blocked(&worker, SYS_futex);
 	cr_assert_eq(unstick_look(0, worker.tid, &report), 0);
-	cr_assert_str_eq(report.why, "a lock or condition: only another thread can release it");
+	cr_assert_str_eq(report.why, "a lock: only its owner can free it; a condition: who signals it");
 	pthread_mutex_unlock(&mutex);
 	worker_join(&worker);
 	wait_for(state_of(worker.tid) == '?');

@@ -6,11 +6,9 @@
 
 #include <fcntl.h>
 #include <linux/futex.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -23,18 +21,10 @@
 #include "holders.h"
 #include "locks.h"
 #include "memory.h"
+#include "question.h"
 #include "sockets.h"
 
-enum { SHOWN_FDS = 2, SHOWN_SIGNALS = 4 };
-
-struct question {
-	pid_t pid;
-	long nr;
-	const struct call *call; /* NULL: not in the table */
-	const unsigned long *arguments;
-	struct text *text;
-	struct holder *holder; /* NULL: not asked for */
-};
+enum { SHOWN_SIGNALS = 4 };
 
 /* ---- an fd */
 
@@ -75,17 +65,17 @@ static void find_other_end(const struct question *question, const char *link)
 	unsigned long long inode;
 
 	if (sscanf(link, "pipe:[%llu]", &inode) == 1) {
+		holder->is = "other end:";
 		holder->pid = holders_find(HOLDS_PIPE, inode, gives ? S_IRUSR : S_IWUSR, question->pid, &holder->more);
 	} else if (sscanf(link, "socket:[%llu]", &inode) == 1) {
 		inode = sockets_peer(question->pid, inode);
+		holder->is = "other end:";
 		if (inode)
 			holder->pid = holders_find(HOLDS_SOCKET, inode, 0, question->pid, &holder->more);
 	}
 }
 
-enum fd_part { NOT_ITS_PEER, AND_ITS_PEER };
-
-static void add_fd(const struct question *question, int fd, enum fd_part part)
+void object_add_fd(const struct question *question, int fd, enum fd_part part)
 {
 	char link[256];
 
@@ -103,11 +93,11 @@ static void about_fd(const struct question *question)
 
 	if (fd < 0)
 		return;
-	add_fd(question, fd, AND_ITS_PEER);
+	object_add_fd(question, fd, AND_ITS_PEER);
 	if (second < 0)
 		return;
 	text_add(question->text, " and ");
-	add_fd(question, second, NOT_ITS_PEER);
+	object_add_fd(question, second, NOT_ITS_PEER);
 }
 
 static void about_connect(const struct question *question)
@@ -124,91 +114,6 @@ static void about_connect(const struct question *question)
 	text_add(question->text, buf);
 }
 
-/* ---- several fds */
-
-struct fd_list {
-	int at[SHOWN_FDS];
-	unsigned count;
-};
-
-static void list_fd(struct fd_list *list, int fd)
-{
-	if (list->count < SHOWN_FDS)
-		list->at[list->count] = fd;
-	list->count++;
-}
-
-/* "fd 3 pipe:[12], fd 4 socket unix +5" */
-static void add_list(const struct question *question, const struct fd_list *list)
-{
-	unsigned shown = list->count < SHOWN_FDS ? list->count : SHOWN_FDS;
-
-	for (unsigned i = 0; i < shown; i++) {
-		text_add(question->text, i ? ", fd " : "fd ");
-		text_add_decimal(question->text, list->at[i]);
-		text_add_char(question->text, ' ');
-		add_fd(question, list->at[i], list->count == 1 ? AND_ITS_PEER : NOT_ITS_PEER);
-	}
-	if (list->count > shown) {
-		text_add(question->text, " +");
-		text_add_unsigned(question->text, list->count - shown);
-	}
-}
-
-static void about_poll(const struct question *question)
-{
-	unsigned long at = question->arguments[0], count = question->arguments[1];
-	struct fd_list list = {0};
-	struct pollfd one;
-
-	if (count == 0)
-		text_add(question->text, "no fd: a sleep");
-	for (unsigned long i = 0; i < count && i < 1024 && memory_read(question->pid, at, &one, sizeof(one)); i++) {
-		if (one.fd >= 0)
-			list_fd(&list, one.fd);
-		at += sizeof(one);
-	}
-	add_list(question, &list);
-}
-
-static void about_select(const struct question *question)
-{
-	size_t count = question->arguments[0] < FD_SETSIZE ? question->arguments[0] : FD_SETSIZE;
-	size_t size = (count + 63) / 64 * 8; /* the kernel's sets are of longs */
-	fd_set sets[3];
-	struct fd_list list = {0};
-
-	memset(sets, 0, sizeof(sets));
-	for (size_t i = 0; i < 3; i++)
-		memory_read(question->pid, question->arguments[1 + i], &sets[i], size);
-	for (size_t fd = 0; fd < count; fd++) {
-		if (FD_ISSET(fd, &sets[0]) || FD_ISSET(fd, &sets[1]) || FD_ISSET(fd, &sets[2]))
-			list_fd(&list, (int)fd);
-	}
-	if (list.count == 0)
-		text_add(question->text, "no fd: a sleep");
-	add_list(question, &list);
-}
-
-static void about_epoll(const struct question *question)
-{
-	char path[64], line[128];
-	struct stream stream;
-	struct fd_list list = {0};
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", (int)question->pid, call_fd(question->call, question->arguments));
-	if (stream_open(&stream, path) < 0)
-		return;
-	while (stream_line(&stream, line, sizeof(line))) {
-		if (sscanf(line, "tfd: %d", &fd) == 1)
-			list_fd(&list, fd);
-	}
-	stream_close(&stream);
-	text_add(question->text, list.count ? "eventpoll: " : "eventpoll: nothing");
-	add_list(question, &list);
-}
-
 /* ---- locks */
 
 static void about_file_lock(const struct question *question)
@@ -218,12 +123,11 @@ static void about_file_lock(const struct question *question)
 
 	if (fd < 0)
 		return;
-	add_fd(question, fd, NOT_ITS_PEER);
-	if (question->holder)
-		question->holder->pid = locks_holder(question->pid, fd,
-		                                     question->nr == SYS_flock ? "FLOCK"
-		                                     : ofd                     ? "OFDLCK"
-		                                                               : "POSIX");
+	object_add_fd(question, fd, NOT_ITS_PEER);
+	if (!question->holder)
+		return;
+	question->holder->is = "held by";
+	question->holder->pid = locks_holder(question->pid, fd, question->nr == SYS_flock ? "FLOCK" : ofd ? "OFDLCK" : "POSIX");
 }
 
 static void about_futex(const struct question *question)
@@ -276,7 +180,7 @@ static void add_child(const struct question *question, pid_t child)
 	text_add(question->text, "child ");
 	text_add_decimal(question->text, child);
 	if (question->holder)
-		question->holder->pid = child;
+		*question->holder = (struct holder){.pid = child, .is = "child"};
 }
 
 static void about_child(const struct question *question)
@@ -350,13 +254,13 @@ void object_describe(pid_t pid, long nr, const unsigned long arguments[6], struc
 		long nr;
 		void (*about)(const struct question *);
 	} families[] = {
-	        {SYS_poll, about_poll},
-	        {SYS_ppoll, about_poll},
-	        {SYS_select, about_select},
-	        {SYS_pselect6, about_select},
-	        {SYS_epoll_wait, about_epoll},
-	        {SYS_epoll_pwait, about_epoll},
-	        {SYS_epoll_pwait2, about_epoll},
+	        {SYS_poll, object_poll},
+	        {SYS_ppoll, object_poll},
+	        {SYS_select, object_select},
+	        {SYS_pselect6, object_select},
+	        {SYS_epoll_wait, object_epoll},
+	        {SYS_epoll_pwait, object_epoll},
+	        {SYS_epoll_pwait2, object_epoll},
 	        {SYS_connect, about_connect},
 	        {SYS_flock, about_file_lock},
 	        {SYS_fcntl, about_file_lock},

@@ -13,6 +13,7 @@
 struct holder {
 	pid_t pid; /* 0: none known */
 	unsigned more;
+	const char *is; /* "held by", "other end:", "child": stands before it */
 };
 
 /* `holder` NULL: nobody is looked for, which spares a walk through all processes. */

@@ -72,10 +72,19 @@ static int judge_restarted(const struct unstick_report *report, const struct rel
 	return refuse(why, size, "a call that was stopped and goes on, and nothing tells which");
 }
 
-static const char *refusal(const struct unstick_report *report)
+static const char a_lock[] = "a lock";
+
+static bool is_lock(const struct unstick_report *report)
+{
+	const struct call *call = call_find(report->nr);
+	return call && (call->flags & CALL_LOCK);
+}
+
+const char *release_reason(const struct unstick_report *report)
 {
 	switch (report->expect) {
-	case UNSTICK_LOCK:
+	case UNSTICK_LOCK: /* "a lock: only ..." */
+		return outcome_advice(UNSTICK_LOCK) + (is_lock(report) ? strlen(a_lock) + strlen(": ") : 0);
 	case UNSTICK_STOPPED:
 		return outcome_advice(report->expect);
 	case UNSTICK_NOT_BLOCKED:
@@ -108,7 +117,7 @@ int release_judge(const struct unstick_report *report, const struct release_wish
 	if (report->expect == UNSTICK_EVENT_LOOP)
 		return judge_event_loop(wish, why, size);
 	if (!may_be_free(report, wish) || !call)
-		return refuse(why, size, refusal(report));
+		return refuse(why, size, release_reason(report));
 	if (call->flags & CALL_RESTART)
 		return judge_restarted(report, wish, why, size);
 	if (call->verdict == CALL_REWRITE)
@@ -134,7 +143,9 @@ static void describe(const struct unstick_report *report, char *on, size_t size)
 	char object[160] = "";
 	struct text text;
 
-	if (report->fd >= 0) {
+	if (is_lock(report)) {
+		snprintf(object, sizeof(object), "%s", a_lock); /* its address means nothing to a person */
+	} else if (report->fd >= 0) {
 		fd_describe(report->pid, report->fd, object, sizeof(object));
 	} else if (report->nr >= 0) {
 		sockets_forget(); /* that of an earlier look may be another connection */

@@ -22,6 +22,9 @@ struct release_wish {
 /* The errno that the call of the thread would be given; 0: none, and `why` says why. Stops nothing. */
 int release_judge(const struct unstick_report *report, const struct release_wish *wish, char *why, size_t size);
 
+/* Why it cannot be freed, after what release_where() has said of it. */
+const char *release_reason(const struct unstick_report *report);
+
 /* Ends the call with that errno. Whether the call is over; it may have got there by itself. `line` has what became of it: "freed, ECANCELED
  * (stopped for 0.085 ms); then it ended", otherwise why not. Waits up to a tenth of a second to see what the thread does next. */
 bool release_thread(const struct unstick_report *report, int error, char *line, size_t size);

@@ -38,6 +38,7 @@ static void name_holder(struct row *row, const struct holder *holder)
 	char name[16] = "";
 
 	row->holder = holder->pid;
+	row->holder_is = holder->is;
 	if (holder->pid == 0)
 		return;
 	task_name(holder->pid, holder->pid, name);

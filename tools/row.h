@@ -19,6 +19,7 @@ struct row {
 	char arguments[ROW_ARGUMENTS]; /* "7, 0x7ffd0c, 8192, 0x0, NULL, NULL" */
 	char object[ROW_OBJECT];       /* what it waits on */
 	pid_t holder;                  /* who can end the wait: holds the lock, has the pipe's other end, is the child; 0 unknown */
+	const char *holder_is;         /* "held by", "other end:", "child" */
 	char holder_text[ROW_HOLDER];  /* "1234 (cat)" */
 	char user[ROW_USER], command[ROW_COMMAND]; /* of the process; "": unknown, or not asked for */
 };

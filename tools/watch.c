@@ -118,13 +118,13 @@ static void put_line(const struct row *row, const char *where, const char *becam
 	put_time();
 	printf(" %s", where);
 	if (row->holder)
-		printf("; held by %s", row->holder_text);
+		printf("; %s %s", row->holder_is, row->holder_text);
 	if (*became)
 		printf(": %s\n", became);
 	else if (report->freeable > 0)
 		printf(": 'unstick wake %d/%d' can free it\n", (int)report->pid, (int)report->tid);
 	else
-		printf(": cannot be freed: %s\n", report->why);
+		printf(": cannot be freed: %s\n", release_reason(report));
 }
 
 static void tell(const struct watch *watch, struct row *row)

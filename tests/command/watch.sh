@@ -44,6 +44,24 @@ told_once() {
 	matches out "$out" "^[0-9-]+T[0-9:]+[+-][0-9]+ $pid/$tid: in flock on fd [0-9]+ \(.*locked-0\), for [0-9.]+s; held by [0-9]+ \(stuck\): 'unstick wake $pid/$tid' can free it$"
 }
 
+who_ends_the_wait() {
+	start mutex
+	watch -b 50ms -i 5ms -c futex "$pid"
+	await test -s "$scratch/out"
+	end
+	matches out "$out" "$pid/$tid: in futex \\(a lock\\), for [0-9.]+s: cannot be freed: only its owner can free it; a condition: who signals it$"
+	start unix-recv
+	watch -b 50ms -i 5ms -c recvfrom "$pid"
+	await test -s "$scratch/out"
+	end
+	matches out "$out" "; other end: [0-9]+ \\(stuck\\): 'unstick wake"
+	start wait4
+	watch -b 50ms -i 5ms -c wait4 "$pid"
+	await test -s "$scratch/out"
+	end
+	matches out "$out" "; child [0-9]+ \\(stuck\\)"
+}
+
 as_json() {
 	start mutex
 	watch -b 50ms -i 5ms -c futex --json "$pid"
@@ -95,6 +113,7 @@ tells_mistakes() {
 }
 
 point "a stuck thread is told of once: who, in what, on what, for how long, who holds it, what to do" told_once
+point "who can end the wait: the owner of a lock, the other end, a child" who_ends_the_wait
 point "--json: an object a line; a lock cannot be freed, and why" as_json
 point "--wake frees it with the error that was asked for, and says so" frees
 point "--wake: the line has the fd as it was before" tells_of_the_fd_before
