@@ -5,6 +5,7 @@
 #include "command.h"
 
 #include <errno.h>
+#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,6 +61,19 @@ int complain_usage(const char *format, ...)
 	va_end(arguments);
 	fprintf(stderr, "Try '%s --help'.\n", command_name);
 	return STATUS_USAGE;
+}
+
+int complain_option(int result, char *const argv[])
+{
+	const char *word = argv[optind - 1];
+
+	if (result == ':')
+		return complain_usage("%s: its value is missing", word);
+	if (optopt == 0)
+		return complain_usage("%s: no such option, or short for several", word);
+	if (strncmp(word, "--", 2) == 0 && strchr(word, '='))
+		return complain_usage("%s: it takes no value", word);
+	return complain_usage("-%c: no such option", optopt);
 }
 
 void out_of_memory(void)

@@ -31,6 +31,9 @@ __attribute__((format(printf, 1, 2))) void complain(const char *format, ...);
 /* The same, then where help is, for a mistake in the arguments. STATUS_USAGE. */
 __attribute__((format(printf, 1, 2))) int complain_usage(const char *format, ...);
 
+/* What getopt_long() has refused, with "?" or, for a missing value, ":": says what was wrong with it. STATUS_USAGE. */
+int complain_option(int result, char *const argv[]);
+
 /* What has been printed goes out. False: it cannot, and nothing that is printed from now on will; end_output() says why. */
 bool flush_output(void);
 

@@ -139,7 +139,7 @@ int doctor_main(int argc, char **argv)
 	int option, status = STATUS_DONE;
 
 	opterr = 0;
-	while (status == STATUS_DONE && (option = getopt_long(argc, argv, "Jnh", options, NULL)) != -1) {
+	while (status == STATUS_DONE && (option = getopt_long(argc, argv, ":Jnh", options, NULL)) != -1) {
 		if (option == 'h') {
 			fputs(help, stdout);
 			return STATUS_DONE;
@@ -151,7 +151,7 @@ int doctor_main(int argc, char **argv)
 		else if (option == OPTION_COLOR)
 			status = take_color(&diagnosis, optarg);
 		else
-			return complain_usage("%s: no such option", argv[optind - 1]);
+			return complain_option(option, argv);
 	}
 	if (status == STATUS_DONE && optind < argc)
 		return complain_usage("%s: no arguments are taken", argv[optind]);

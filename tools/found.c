@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/stream.h"
 #include "command.h"
 #include "rights.h"
 #include "targets.h"
@@ -140,22 +139,9 @@ static bool look_at_one(struct found_list *list, const struct found_wish *wish, 
 	return false;
 }
 
-/* /proc/N answers for a thread N as well, but N alone would then mean all threads of its process. 0: it cannot be told. */
-static pid_t process_of(pid_t pid)
-{
-	char path[64], text[1024];
-	const char *line;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-	if (file_read(path, text, sizeof(text)) <= 0)
-		return 0;
-	line = strstr(text, "\nTgid:");
-	return line ? (pid_t)strtol(line + strlen("\nTgid:"), NULL, 10) : 0;
-}
-
 bool found_look(struct found_list *list, const struct found_wish *wish, pid_t pid, pid_t tid)
 {
-	pid_t process = process_of(pid);
+	pid_t process = targets_process_of(pid);
 
 	if (process > 0 && process != pid) {
 		complain("%d: a thread of process %d: say %d/%d to mean it", (int)pid, (int)process, (int)process, (int)pid);

@@ -26,7 +26,9 @@ static const char help[] = "Usage: unstick ps [OPTION]... [PID|NAME]...\n"
                            "\n"
                            "  -b, --blocked-longer TIME  only those blocked for longer (30s, 5m, 250ms)\n"
                            "  -a, --all                  also those that run, and the kernel's own\n"
-                           "  -c, --columns LIST         which columns, separated by commas, of\n";
+                           "  -C, --call NAME            only those in this system call, such as recvfrom\n"
+                           "  -f, --fd N                 only those in a call on this fd\n"
+                           "  -c, --columns LIST         which columns, separated by commas; all, or some of\n";
 
 static const char more_help[] = "  -s, --sort COLUMN          by this one; blocked: the longest first\n"
                                 "  -w, --watch[=TIME]         again and again, every 2s or TIME: -w1, --watch=1\n"
@@ -43,6 +45,8 @@ enum { OPTION_COLOR = 256 };
 static const struct option options[] = {
         {"blocked-longer", required_argument, NULL, 'b'},
         {"all", no_argument, NULL, 'a'},
+        {"call", required_argument, NULL, 'C'},
+        {"fd", required_argument, NULL, 'f'},
         {"columns", required_argument, NULL, 'c'},
         {"sort", required_argument, NULL, 's'},
         {"watch", optional_argument, NULL, 'w'},
@@ -83,11 +87,23 @@ static int take_color(struct ps *ps, const char *word)
 	return STATUS_DONE;
 }
 
+static int complain_column(const char *option, const char *word)
+{
+	char names[256] = "";
+
+	for (unsigned i = 0; i < COLUMNS; i++)
+		snprintf(names + strlen(names), sizeof(names) - strlen(names), " %s", screen_column_name((enum screen_column)i));
+	return complain_usage("%s: %s: no such column: there are%s", option, word, names);
+}
+
 static int take_columns(struct ps *ps, char *list)
 {
 	const char *wrong = screen_columns_set(&ps->screen, list);
+	enum screen_column column;
 
-	return wrong ? complain_usage("--columns: %s: no such column, or twice", wrong) : STATUS_DONE;
+	if (wrong && screen_column_find(wrong, &column))
+		return complain_usage("--columns: %s: given twice", wrong);
+	return wrong ? complain_column("--columns", wrong) : STATUS_DONE;
 }
 
 static int take_option(struct ps *ps, int option, char *word)
@@ -100,11 +116,21 @@ static int take_option(struct ps *ps, int option, char *word)
 	case 'a':
 		ps->choice.all = true;
 		return STATUS_DONE;
+	case 'C':
+		ps->choice.by_call = true;
+		if (!parse_call(word, &ps->choice.call))
+			return complain_usage("--call: %s: not the name of a system call, such as recvfrom", word);
+		return STATUS_DONE;
+	case 'f':
+		ps->choice.by_fd = true;
+		if (!parse_number(word, INT32_MAX, &ps->choice.fd))
+			return complain_usage("--fd: %s: not the number of an fd", word);
+		return STATUS_DONE;
 	case 'c':
 		return take_columns(ps, word);
 	case 's':
 		if (!screen_column_find(word, &ps->sort))
-			return complain_usage("--sort: %s: no such column", word);
+			return complain_column("--sort", word);
 		return STATUS_DONE;
 	case 'w':
 		return take_interval(ps, word);
@@ -148,13 +174,13 @@ int ps_main(int argc, char **argv)
 	bool first = true, about_processes;
 
 	opterr = 0;
-	while (status == STATUS_DONE && (option = getopt_long(argc, argv, "b:ac:s:w::Jnh", options, NULL)) != -1) {
+	while (status == STATUS_DONE && (option = getopt_long(argc, argv, ":b:aC:f:c:s:w::Jnh", options, NULL)) != -1) {
 		if (option == 'h') {
 			print_help();
 			return STATUS_DONE;
 		}
-		if (option == '?')
-			return complain_usage("%s: no such option, or its value is missing", argv[optind - 1]);
+		if (option == '?' || option == ':')
+			return complain_option(option, argv);
 		if (option == 'w')
 			warn_of_interval(optarg, argv[optind]);
 		status = take_option(&ps, option, optarg);
@@ -165,6 +191,7 @@ int ps_main(int argc, char **argv)
 	ps.choice.word_count = (size_t)(argc - optind);
 	about_processes = screen_shows(&ps.screen, COLUMN_USER) || screen_shows(&ps.screen, COLUMN_COMMAND) ||
 	                  ps.sort == COLUMN_USER || ps.sort == COLUMN_COMMAND;
+	ps.choice.closed = ps.choice.word_count > 0 && !rows_are_filtered(&ps.choice);
 	rows_init(&rows);
 	for (;;) {
 		status = rows_collect(&rows, &ps.choice);

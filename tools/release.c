@@ -177,17 +177,12 @@ void release_where(const struct unstick_report *report, char *line, size_t size)
 
 /* ---- what it did next */
 
-static bool is_same_wait(const struct unstick_report *a, const struct unstick_report *b)
-{
-	return a->nr == b->nr && a->sp == b->sp && a->pc == b->pc && memcmp(a->args, b->args, sizeof(a->args)) == 0;
-}
-
 /* `then` was seen twice, with a gap between, or is the last of many looks. The freed call is over: one like it is a new one. */
 static void tell_next(const struct unstick_report *before, const struct unstick_report *then, char *buf, size_t size)
 {
 	if (then->nr < 0)
 		snprintf(buf, size, "then it ran");
-	else if (is_same_wait(before, then))
+	else if (trace_is_same_wait(before, then))
 		snprintf(buf, size, "then it made the same call again: the program retries");
 	else if (then->fd >= 0)
 		snprintf(buf, size, "then in %s on fd %d", then->call, then->fd);
@@ -206,7 +201,7 @@ static void watch_next(const struct unstick_report *before, char *buf, size_t si
 			snprintf(buf, size, "then it ended");
 			return;
 		}
-		if (then.nr >= 0 && is_same_wait(&last, &then))
+		if (then.nr >= 0 && trace_is_same_wait(&last, &then))
 			break;
 		last = then;
 	}

@@ -13,6 +13,7 @@
 #include "command.h"
 #include "holders.h"
 #include "inspect/task.h"
+#include "parse.h"
 #include "rights.h"
 #include "stays.h"
 #include "sockets.h"
@@ -69,8 +70,10 @@ static void measure(struct rows *rows, struct row *row)
 static bool is_chosen(struct rows *rows, const struct rows_choice *choice, const struct row *row)
 {
 	if (!row_is_blocked(row))
-		return choice->all || (rights_lack(&row->report) && choice->word_count > 0);
+		return choice->all || (rights_lack(&row->report) && choice->closed);
 	if (choice->by_call && row->report.nr != choice->call)
+		return false;
+	if (choice->by_fd && row->report.fd != choice->fd)
 		return false;
 	if (choice->longer == 0 || row->report.blocked_ns > choice->longer)
 		return true;
@@ -105,6 +108,23 @@ static bool look_at_process(struct rows *rows, const struct rows_choice *choice,
 	return error == 0;
 }
 
+static int tell_missing(const struct rows_choice *choice, const char *word)
+{
+	long number = 0;
+	bool is_number = parse_number(word, INT32_MAX, &number);
+	pid_t process = number ? targets_process_of((pid_t)number) : 0;
+
+	if ((is_number && number == 0) || *word == '-' || strchr(word, '/'))
+		complain("%s: not a PID or a name", word);
+	else if (process > 0)
+		complain("%s: a thread of process %d: say %d", word, (int)process, (int)process);
+	else if (choice->waits && !is_number)
+		complain("%s: none yet: waiting", word);
+	else
+		complain("%s: no such process", word);
+	return choice->waits && !is_number ? STATUS_DONE : STATUS_FAILED;
+}
+
 static int choose_processes(struct pid_list *processes, const struct rows_choice *choice)
 {
 	int status = STATUS_DONE;
@@ -115,8 +135,7 @@ static int choose_processes(struct pid_list *processes, const struct rows_choice
 		if (targets_find(processes, choice->words[i]) > 0)
 			continue;
 		if (!choice->quiet)
-			complain("%s: no such process", choice->words[i]);
-		status = STATUS_FAILED;
+			status |= tell_missing(choice, choice->words[i]);
 	}
 	return status;
 }
@@ -155,6 +174,11 @@ void rows_wait(int64_t ns)
 		;
 }
 
+bool rows_are_filtered(const struct rows_choice *choice)
+{
+	return choice->longer > 0 || choice->by_call || choice->by_fd;
+}
+
 bool rows_are_unsure(const struct rows *rows, const struct rows_choice *choice)
 {
 	return choice->longer > 0 && rows->unsure > 0;
@@ -162,7 +186,7 @@ bool rows_are_unsure(const struct rows *rows, const struct rows_choice *choice)
 
 void rows_tell(const struct rows *rows, const struct rows_choice *choice)
 {
-	bool shown = choice->all || choice->word_count > 0;
+	bool shown = choice->all || choice->closed;
 	size_t blocked = 0;
 
 	for (size_t i = 0; i < rows->count; i++)
@@ -171,6 +195,7 @@ void rows_tell(const struct rows *rows, const struct rows_choice *choice)
 		complain("%zu process%s may not be looked into (%s): %s", rows->closed, rows->closed == 1 ? "" : "es",
 		         shown ? "shown with ?" : "not shown", rights_remedy());
 	if (blocked == 0 && rows->threads > 0)
-		complain("none of the %zu thread%s%s is blocked%s", rows->threads, rows->threads == 1 ? "" : "s",
-		         rows->closed ? " that may be looked into" : "", choice->longer ? " for that long" : "");
+		complain("none of the %zu thread%s%s is blocked%s%s", rows->threads, rows->threads == 1 ? "" : "s",
+		         rows->closed ? " that may be looked into" : "", choice->by_call || choice->by_fd ? " in such a call" : "",
+		         choice->longer ? " for that long" : "");
 }

@@ -17,11 +17,15 @@ struct stays;
 struct rows_choice {
 	const char *const *words; /* PIDs and NAMEs; none: all processes */
 	size_t word_count;
-	bool all;       /* threads that run or may not be looked at, and kernel threads */
+	bool all;       /* threads that run or may not be looked into, and kernel threads */
 	int64_t longer; /* ns: only threads that are blocked for longer; 0: all */
 	long call;      /* only those in this call; -1: any. Looked at only with by_call */
 	bool by_call;
-	bool quiet; /* no message about a PID or NAME that is not there */
+	long fd; /* only those in a call on it; looked at only with by_fd */
+	bool by_fd;
+	bool closed; /* threads that may not be looked into, too */
+	bool quiet;  /* no message about a PID or NAME that is not there */
+	bool waits;  /* who is not there yet may come: not a failure */
 };
 
 struct rows {
@@ -44,6 +48,9 @@ int rows_collect(struct rows *rows, const struct rows_choice *choice);
 
 /* row_explain() for each; `processes`: row_explain_process() too. */
 void rows_explain(struct rows *rows, bool processes);
+
+/* Whether the choice is one among the threads, not only among the processes. */
+bool rows_are_filtered(const struct rows_choice *choice);
 
 /* Sleeps between two rounds. */
 void rows_wait(int64_t ns);

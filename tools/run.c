@@ -109,6 +109,7 @@ int run_main(int argc, char **argv)
 {
 	static char title[] = "unstick run";
 	struct course_options options = {.grace = 5 * INT64_C(1000000000), .kill_after = -1, .signal = SIGTERM, .error = ETIMEDOUT};
+	int64_t deadline;
 	int letter, status = 0;
 
 	argv[0] = title; /* getopt_long() begins its messages with it */
@@ -123,6 +124,8 @@ int run_main(int argc, char **argv)
 		return status;
 	if (optind == argc)
 		return refuse("%s: what is to be run?", "no command given");
+	if (!options.deadline && !options.call_timeout && optind + 1 < argc && parse_duration(argv[optind], &deadline))
+		return refuse("no limit given: did you mean --deadline %s?", argv[optind]);
 	if (!options.deadline && !options.call_timeout)
 		return refuse("%s: no limit given: give --deadline, --call-timeout or both", argv[optind]);
 	if (options.kill_after < 0)

@@ -71,6 +71,11 @@ const char *screen_columns_set(struct screen *screen, char *list)
 	char *rest;
 
 	screen->column_count = 0;
+	if (strcasecmp(list, "all") == 0) {
+		for (; screen->column_count < COLUMNS; screen->column_count++)
+			screen->columns[screen->column_count] = (enum screen_column)screen->column_count;
+		return NULL;
+	}
 	for (char *word = strtok_r(list, ",", &rest); word; word = strtok_r(NULL, ",", &rest)) {
 		enum screen_column column;
 		if (!screen_column_find(word, &column) || has_column(screen, column))

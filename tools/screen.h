@@ -43,7 +43,7 @@ const char *screen_column_name(enum screen_column column);
 /* "pid", "blocked": any case. */
 bool screen_column_find(const char *name, enum screen_column *ret);
 
-/* "pid,tid,call", each at most once. NULL, or the word that is no column. The text is cut into its words. */
+/* "pid,tid,call", each at most once, or "all". NULL, or the word that is no column, or one twice. The text is cut into its words. */
 const char *screen_columns_set(struct screen *screen, char *list);
 
 /* For --help: "pid tid name ..." */

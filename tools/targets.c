@@ -88,6 +88,18 @@ void targets_all(struct pid_list *list, bool kernel)
 	pid_list_free(&all);
 }
 
+pid_t targets_process_of(pid_t tid)
+{
+	char path[PATH_SIZE], text[1024];
+	const char *line;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)tid);
+	if (file_read(path, text, sizeof(text)) <= 0)
+		return 0;
+	line = strstr(text, "\nTgid:");
+	return line ? (pid_t)strtol(line + strlen("\nTgid:"), NULL, 10) : 0;
+}
+
 static void add_once(struct pid_list *list, pid_t pid)
 {
 	for (size_t i = 0; i < list->count; i++) {
@@ -101,12 +113,10 @@ size_t targets_find(struct pid_list *list, const char *word)
 {
 	struct pid_list all = {0};
 	size_t found = 0;
-	char path[PATH_SIZE];
 	long pid;
 
 	if (parse_number(word, INT32_MAX, &pid)) {
-		snprintf(path, sizeof(path), "/proc/%ld/task", pid);
-		if (access(path, F_OK) != 0)
+		if (pid == 0 || targets_process_of((pid_t)pid) != pid)
 			return 0;
 		add_once(list, (pid_t)pid);
 		return 1;

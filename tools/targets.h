@@ -21,6 +21,9 @@ void pid_list_free(struct pid_list *list);
  * part of its argv[0], or of the script that it runs. This process itself is never meant by a name. How many it means; a process that is in the list already is not added again. */
 size_t targets_find(struct pid_list *list, const char *word);
 
+/* The process that the number is of: /proc/N answers for a thread N as well, but is not in the listing. 0: none, or it cannot be told. */
+pid_t targets_process_of(pid_t tid);
+
 /* All that /proc shows but this one and, without `kernel`, the kernel's own threads. */
 void targets_all(struct pid_list *list, bool kernel);
 

@@ -230,7 +230,7 @@ int trace_look(pid_t pid, pid_t tid, unsigned parts, struct unstick_report *repo
 	return r;
 }
 
-static bool is_same_wait(const struct unstick_report *a, const struct unstick_report *b)
+bool trace_is_same_wait(const struct unstick_report *a, const struct unstick_report *b)
 {
 	return a->nr == b->nr && a->sp == b->sp && a->pc == b->pc && memcmp(a->args, b->args, sizeof(a->args)) == 0;
 }
@@ -244,7 +244,7 @@ static bool is_still_there(struct attempt *attempt)
 		conclude(attempt, UNSTICK_GONE, "the thread has ended");
 	else if (again.expect == UNSTICK_NOT_BLOCKED)
 		conclude(attempt, UNSTICK_NOT_BLOCKED, "it runs: it has left the call, or works in it");
-	else if (!is_same_wait(&again, seen))
+	else if (!trace_is_same_wait(&again, seen))
 		conclude(attempt, UNSTICK_FINISHED_FIRST, "the call ended by itself");
 	else if (again.expect != seen->expect)
 		conclude(attempt, again.expect, again.why);

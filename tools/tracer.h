@@ -6,6 +6,7 @@
 #ifndef TOOLS_TRACER_H
 #define TOOLS_TRACER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -25,6 +26,9 @@ void trace_end_call(const struct unstick_report *seen, int error, struct trace *
 /* As report_look(), and again for up to a fiftieth of a second while it shows the thread running: one that is stuck may have woken to look
  * at the time, or be between two waits of the same call. */
 int trace_look(pid_t pid, pid_t tid, unsigned parts, struct unstick_report *report);
+
+/* The same call with the same arguments, from the same place. */
+bool trace_is_same_wait(const struct unstick_report *one, const struct unstick_report *other);
 
 /* Who traces the thread; 0: nobody, or it cannot be told. */
 pid_t tracer_of(pid_t pid, pid_t tid);

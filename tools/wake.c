@@ -29,7 +29,7 @@ struct wish {
 
 static const char help[] = "Usage: unstick wake [OPTION]... PID[/TID]...\n"
                            "Makes the blocking call that a thread is stuck in return an error, once. Stops\n"
-                           "the thread for less than a millisecond, and only if its call may be ended.\n"
+                           "the thread only if its call may be ended, usually for less than a millisecond.\n"
                            "\n"
                            "  -e, --error NAME           the error (default ECANCELED; EINTR for calls whose\n"
                            "                             callers accept no other, such as waitpid)\n"
@@ -195,13 +195,13 @@ int wake_main(int argc, char **argv)
 	int option, status = STATUS_DONE;
 
 	opterr = 0;
-	while ((option = getopt_long(argc, argv, "e:c:f:b:anh", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, ":e:c:f:b:anh", options, NULL)) != -1) {
 		if (option == 'h') {
 			fputs(help, stdout);
 			return STATUS_DONE;
 		}
-		if (option == '?')
-			return complain_usage("%s: no such option, or its value is missing", argv[optind - 1]);
+		if (option == '?' || option == ':')
+			return complain_option(option, argv);
 		const char *mistake = take_option(&wish, option);
 		if (mistake)
 			return complain_usage("%s: %s", optarg, mistake);

@@ -194,6 +194,7 @@ static int keep_watch(struct watch *watch)
 	struct rows rows;
 	int status;
 
+	watch->choice.closed = watch->choice.waits = true;
 	rows_init(&rows);
 	watch->stays = stays_new();
 	status = rows_collect(&rows, &watch->choice);
@@ -254,13 +255,13 @@ int watch_main(int argc, char **argv)
 	int option;
 
 	opterr = 0;
-	while ((option = getopt_long(argc, argv, "b:c:We:i:Jh", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, ":b:c:We:i:Jh", options, NULL)) != -1) {
 		if (option == 'h') {
 			fputs(help, stdout);
 			return STATUS_DONE;
 		}
-		if (option == '?')
-			return complain_usage("%s: no such option, or its value is missing", argv[optind - 1]);
+		if (option == '?' || option == ':')
+			return complain_option(option, argv);
 		const char *wrong = take_option(&watch, option);
 		if (wrong)
 			return complain_usage("%s: %s", optarg, wrong);

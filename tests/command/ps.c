@@ -305,10 +305,16 @@ static void check_options(void)
 	fails("a process that is not there", 1, "2147483646", NULL, "2147483646: no such process");
 	fails("a name that nobody has", 1, "no-such-name", NULL, "no-such-name: no such process");
 	fails("a wrong time", 2, "-b", "soon", "--blocked-longer: soon: not a time");
-	fails("a wrong column", 2, "-c", "pid,size", "--columns: size: no such column");
-	fails("a column twice", 2, "-c", "pid,pid", "--columns: pid: no such column, or twice");
+	fails("a wrong column", 2, "-c", "pid,size", "--columns: size: no such column: there are PID");
+	fails("a column twice", 2, "-c", "pid,pid", "--columns: pid: given twice");
 	fails("a wrong order", 2, "-s", "size", "--sort: size: no such column");
 	fails("a wrong colour", 2, "--color=red", NULL, "--color: red: neither");
+	fails("a missing value", 2, "--sort", NULL, "--sort: its value is missing");
+	fails("a value that is not wanted", 2, "--json=1", NULL, "--json=1: it takes no value");
+	fails("a wrong letter", 2, "-x", NULL, "-x: no such option");
+	fails("0 is no PID", 1, "0", NULL, "0: not a PID or a name");
+	fails("-1 is none either", 1, "--", "-1", "-1: not a PID or a name");
+	fails("a wrong call", 2, "--call", "receive", "--call: receive: not the name of a system call");
 	fails("a wrong option", 2, "--colour", NULL, "--colour: no such option");
 }
 
@@ -389,6 +395,9 @@ static void check_no_right(void)
 	      "watch: it says so and ends, when it may look into none", "%s", ran.err);
 	command_run(&ran, "ps", pid, NULL);
 	point(!strstr(ran.err, "is blocked"), "ps: nobody is said not to be blocked", "%s", ran.err);
+	command_run(&ran, "ps", "-b", "1s", pid, NULL);
+	point(!ran.out[0] && strstr(ran.err, "may not be looked into (not shown)"), "ps -b: its threads are only counted", "%s%s",
+	      ran.out, ran.err);
 	user = USER_SELF;
 	command_run(&ran, "wake", "--fd", "4711", pid, NULL);
 	point(strstr(ran.err, "no thread is as --fd would have it") != NULL, "wake: only the options that were given are named",

@@ -104,9 +104,27 @@ of_the_process() {
 	wait "$service"
 }
 
+filters() {
+	start mutex
+	ps -n -c call --call futex "$pid"
+	equal calls "$(sort -u <<<"$out" | tr -d ' ')" futex
+	ps -n -c call,fd --fd 0 "$pid"
+	lacks calls "$out" futex
+	ps -f 4711 "$pid"
+	matches stderr "$err" '^unstick ps: none of the [0-9]+ threads is blocked in such a call$'
+	local other
+	other=$(basename "$(printf '%s\n' /proc/"$pid"/task/* | grep -v "/$pid$" | head -1)")
+	ps "$other"
+	equal status "$status" 1
+	equal stderr "$err" "unstick ps: $other: a thread of process $pid: say $pid"
+	ps -c all "$pid"
+	matches columns "$out" '^ *PID +TID +USER .*COMMAND +AT_LEAST *$'
+}
+
 point "-w TIME is a PID and -w1 an interval" interval
 point "what is meant twice is listed once" once
 point "threads of the kernel are in no call" kernel_threads
 point "80, 132 and 200 columns: names, holders and verdicts whole, objects cut" tables
 point "the columns user and command; a script is found by its name" of_the_process
+point "--call, --fd; all columns; the number of a thread" filters
 finish

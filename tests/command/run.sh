@@ -73,6 +73,9 @@ tells_what_cannot_be_run() {
 }
 
 refuses_nonsense() {
+	run 2 true
+	equal status "$status" 125
+	matches stderr "$err" '^unstick run: no limit given: did you mean --deadline 2\?$'
 	local arguments
 	for arguments in '' 'true' '-d 1h' '-d soon true' '-c 1y true' '-d 1 -s NOSUCH true' '-d 1 -s STOP true' '-d 1 -e EWHAT true' \
 		'-d 1 --no-such true' '-d 0 true'; do

@@ -104,6 +104,14 @@ fails() { # status, message, arguments
 	matches stderr "$(cat "$scratch/err")" "$message"
 }
 
+waits_for_a_name() {
+	exec {hold}</dev/null # as start() has it
+	watch -b 1h -i 5ms no-such-name
+	await grep -q '^unstick watch: no-such-name: none yet: waiting$' "$scratch/err"
+	kill "$watcher"
+	wait "$watcher" || true
+}
+
 tells_mistakes() {
 	fails 2 'what is too long' 1
 	fails 2 'which process' -b 1s
@@ -117,5 +125,6 @@ point "who can end the wait: the owner of a lock, the other end, a child" who_en
 point "--json: an object a line; a lock cannot be freed, and why" as_json
 point "--wake frees it with the error that was asked for, and says so" frees
 point "--wake: the line has the fd as it was before" tells_of_the_fd_before
+point "a name that nobody has yet is waited for" waits_for_a_name
 point "mistakes are told" tells_mistakes
 finish
