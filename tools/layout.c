@@ -9,7 +9,7 @@
 #include "cell.h"
 
 enum {
-	NARROW = 100,      /* terminals that are less wide get fewer columns */
+	NARROW = 100,        /* terminals that are less wide get fewer columns */
 	LONGEST_OBJECT = 60, /* one long path must not push apart the whole table */
 	/* What a column may be cut to: that much still says something. */
 	SOME_REASON = 24,
@@ -123,11 +123,11 @@ void layout_choose(struct layout *layout, const struct screen *screen, const str
 		fit(layout, terminal, screen, rows, count);
 }
 
-/* Of an object the end says as much as the beginning: the name of the file, the other side of the connection. */
+/* Of an object the end tells something, too: the name of the file, the other side of the connection. */
 void layout_cut(const struct layout *layout, size_t place, char *cell)
 {
 	size_t width = layout->width[place], length = strlen(cell);
-	size_t tail = layout->columns[place] == COLUMN_OBJECT ? width / 2 : 0;
+	size_t tail = layout->columns[place] == COLUMN_OBJECT ? width / 3 : 0;
 
 	if (length <= width)
 		return;

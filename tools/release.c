@@ -137,7 +137,7 @@ static void make_printable(char *text)
 	}
 }
 
-/* " on fd 7 (socket tcp ...)", " (fd 3 pipe:[12], ...)"; of what does not stand in memory or in /proc, "". */
+/* " on fd 7 (socket tcp ...)", " (fd 3 pipe:[12], ...)"; and what an event loop watches. */
 static void describe(const struct unstick_report *report, char *on, size_t size)
 {
 	char object[160] = "";
@@ -145,7 +145,7 @@ static void describe(const struct unstick_report *report, char *on, size_t size)
 
 	if (is_lock(report)) {
 		snprintf(object, sizeof(object), "%s", a_lock); /* its address means nothing to a person */
-	} else if (report->fd >= 0) {
+	} else if (report->fd >= 0 && report->expect != UNSTICK_EVENT_LOOP) {
 		fd_describe(report->pid, report->fd, object, sizeof(object));
 	} else if (report->nr >= 0) {
 		sockets_forget(); /* that of an earlier look may be another connection */

@@ -139,9 +139,9 @@ python_points() { # interpreter, version
 	frees "CPython $2, time.sleep" 'OSError.*125' "$1" -c 'import time; time.sleep(1e6)'
 	frees "CPython $2, urlopen" 'Errno 125' "$1" -c \
 		"import urllib.request; urllib.request.urlopen('http://127.0.0.1:$port/')"
-	refuses "CPython $2, Lock.acquire" 'a lock' futex "$1" -c \
+	refuses "CPython $2, Lock.acquire" 'only its owner can free it' futex "$1" -c \
 		'import threading; l = threading.Lock(); l.acquire(); l.acquire()'
-	refuses "CPython $2, Thread.join" 'a lock' futex "$1" -c '
+	refuses "CPython $2, Thread.join" 'only its owner can free it' futex "$1" -c '
 import threading
 def wait(): l = threading.Lock(); l.acquire(); l.acquire()
 t = threading.Thread(target=wait); t.start(); t.join()'
@@ -179,7 +179,7 @@ class Wait {
 JAVA
 	if command -v javac >/dev/null && javac -d "$scratch" "$scratch/Wait.java" 2>/dev/null; then
 		frees 'Java, Socket.read' 'SocketException' java -cp "$scratch" Wait read "$port"
-		refuses 'Java, Thread.join' 'a lock' futex java -cp "$scratch" Wait join
+		refuses 'Java, Thread.join' 'only its owner can free it' futex java -cp "$scratch" Wait join
 	else
 		skip 'Java, Socket.read and Thread.join' 'javac is not installed'
 	fi
