@@ -155,8 +155,8 @@ static void describe(const struct unstick_report *report, char *on, size_t size)
 	make_printable(object);
 	if (report->fd >= 0)
 		snprintf(on, size, object[0] ? " on fd %d (%s)" : " on fd %d", report->fd, object);
-	else
-		snprintf(on, size, object[0] ? " (%s)" : "", object);
+	else if (object[0])
+		snprintf(on, size, " (%s)", object);
 }
 
 void release_where(const struct unstick_report *report, char *line, size_t size)
