@@ -274,6 +274,27 @@ pid_t unstick_thread_tid(const struct unstick_thread *thread);
  * second. */
 UNSTICK_MUST_USE int unstick_thread_interrupt(struct unstick_thread *thread, unstick_time until, struct unstick_outcome *outcome);
 
+enum {
+	UNSTICK_POLLS_EXPIRE = 1u << 0, /* a poll or epoll wait returns 0, as after its own timeout, and no error */
+};
+
+/* For who knows what code it is that waits: a language's runtime interrupting its own threads. */
+struct unstick_interrupt_options {
+	size_t size;
+	unsigned flags; /* UNSTICK_POLLS_EXPIRE */
+	int error;      /* what the call is given: -ECANCELED, which 0 means too, or -ETIMEDOUT */
+	/* Calls that are cut short though the table would leave them alone or give them EINTR only; those that must never be given an
+	 * errno stay as they are. */
+	const long *allow;
+	unsigned allowed; /* how many */
+};
+
+/* unstick_thread_interrupt() with options; NULL: none. -EINVAL: size, unknown flag, another error. With an `until` that has passed
+ * it looks once, signals at most once, and waits for that signal. */
+UNSTICK_MUST_USE int unstick_thread_interrupt_with(struct unstick_thread *thread, unstick_time until,
+                                                   const struct unstick_interrupt_options *options,
+                                                   struct unstick_outcome *outcome);
+
 /* What the library last did to a thread because a scope of it had fired; kind UNSTICK_NONE if nothing. Always 0, or -EINVAL. */
 int unstick_thread_outcome(const struct unstick_thread *thread, struct unstick_outcome *outcome);
 

@@ -316,6 +316,70 @@ Test(interrupt, promise_5_the_truth_event_loop)
 	cr_assert(outcome.error == 0 || outcome.error == -EINTR);
 }
 
+static struct unstick_outcome interrupt_with(const struct worker *worker, const struct unstick_interrupt_options *options)
+{
+	struct unstick_outcome outcome;
+	struct unstick_thread *thread = find(worker);
+	cr_assert_eq(unstick_thread_interrupt_with(thread, UNSTICK_NEVER, options, &outcome), 0);
+	unstick_thread_unref(thread);
+	return outcome;
+}
+
+Test(interrupt, gives_the_error_that_is_asked_for)
+{
+	const struct unstick_interrupt_options options = {.size = sizeof options, .error = -ETIMEDOUT};
+	struct worker worker;
+	worker_start(&worker, read_once, NULL);
+	worker_wait_blocked(&worker, SYS_read);
+	struct unstick_outcome outcome = interrupt_with(&worker, &options);
+	cr_assert_eq(worker_join(&worker), -ETIMEDOUT);
+	assert_kind(outcome, UNSTICK_WOKEN);
+	cr_assert_eq(outcome.error, -ETIMEDOUT);
+}
+
+Test(interrupt, an_event_loop_that_is_allowed_gets_the_error)
+{
+	const long allow[] = {SYS_epoll_wait};
+	const struct unstick_interrupt_options options = {.size = sizeof options, .allow = allow, .allowed = 1};
+	struct worker worker;
+	worker_start(&worker, epoll_loop, NULL);
+	worker_wait_blocked(&worker, SYS_epoll_wait);
+	struct unstick_outcome outcome = interrupt_with(&worker, &options);
+	cr_assert_eq(worker_join(&worker), -ECANCELED);
+	assert_kind(outcome, UNSTICK_WOKEN);
+}
+
+Test(interrupt, a_poll_expires_if_that_is_asked_for)
+{
+	const long allow[] = {SYS_epoll_wait};
+	const struct unstick_interrupt_options options = {
+	        .size = sizeof options, .flags = UNSTICK_POLLS_EXPIRE, .allow = allow, .allowed = 1};
+	struct worker worker;
+	worker_start(&worker, epoll_loop, NULL);
+	worker_wait_blocked(&worker, SYS_epoll_wait);
+	struct unstick_outcome outcome = interrupt_with(&worker, &options);
+	cr_assert_eq(worker_join(&worker), 0);
+	assert_kind(outcome, UNSTICK_WOKEN);
+	cr_assert_eq(outcome.error, 0);
+}
+
+Test(interrupt, options_that_are_not_known_are_refused)
+{
+	const long futex = SYS_futex;
+	const struct unstick_interrupt_options wrong[] = {
+	        {.size = 8},
+	        {.size = sizeof wrong[0], .flags = 2},
+	        {.size = sizeof wrong[0], .error = -EIO},
+	        {.size = sizeof wrong[0], .allowed = 1},
+	};
+	struct unstick_thread *self = unstick_thread_self();
+	for (unsigned i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+		cr_expect_eq(unstick_thread_interrupt_with(self, 0, &wrong[i], NULL), -EINVAL, "%u", i);
+	const struct unstick_interrupt_options lock = {.size = sizeof lock, .allow = &futex, .allowed = 1};
+	cr_expect_eq(unstick_thread_interrupt_with(self, 0, &lock, NULL), -EDEADLK);
+	unstick_thread_unref(self);
+}
+
 static long pause_for_ever(void *arg)
 {
 	(void)arg;

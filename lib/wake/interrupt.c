@@ -33,6 +33,7 @@ struct attempt_on {
 	struct unstick_thread *thread;
 	pid_t tid;
 	unstick_time begun, until;
+	const struct unstick_interrupt_options *options;
 	struct desk *desk;
 	struct unstick_outcome *outcome;
 	struct task_call first; /* the call to end; first.nr == -2: not seen yet */
@@ -186,6 +187,27 @@ static bool is_back_for_good(struct attempt_on *on)
 	return on->event_loop || ++on->repeats == MAX_REPEATS;
 }
 
+static bool is_allowed(const struct attempt_on *on, long nr)
+{
+	for (unsigned i = 0; i < on->options->allowed; i++)
+		if (on->options->allow[i] == nr)
+			return true;
+	return false;
+}
+
+static bool is_poll(long nr)
+{
+	return nr == SYS_poll || nr == SYS_ppoll || nr == SYS_epoll_wait || nr == SYS_epoll_pwait || nr == SYS_epoll_pwait2;
+}
+
+/* What the call is given: for select() no 0, because it leaves the sets as they were, which reads as "all ready". */
+static int gift(const struct attempt_on *on, long nr)
+{
+	if (on->given_eintr)
+		return -EINTR;
+	return (on->options->flags & UNSTICK_POLLS_EXPIRE) && is_poll(nr) ? TICKET_ZERO : on->options->error;
+}
+
 static bool round_blocked(struct attempt_on *on, const struct task_call *call)
 {
 	struct policy_verdict verdict;
@@ -199,18 +221,20 @@ static bool round_blocked(struct attempt_on *on, const struct task_call *call)
 		return finish(on, UNSTICK_WOKEN); /* that call was ended, this is one more like it */
 	if (was_taken(on) && is_back_for_good(on))
 		return true;
-	policy_judge(0, on->tid, call, POLICY_IN_SCOPE | POLICY_FULL, &verdict);
+	unsigned how = POLICY_IN_SCOPE | POLICY_FULL | (is_allowed(on, call->nr) ? POLICY_ALLOWED : 0);
+	policy_judge(0, on->tid, call, how, &verdict);
 	policy_note(call, &verdict, on->outcome);
 	if (verdict.verdict == CALL_LEAVE)
 		return keep_looking(on, verdict.kind);
 	on->given_eintr = verdict.verdict == CALL_EINTR_ONLY;
 	on->event_loop = known && (known->flags & CALL_EVENT_LOOP);
-	on->outcome->error = on->given_eintr ? -EINTR : -ECANCELED;
+	int given = gift(on, call->nr);
+	on->outcome->error = given == TICKET_ZERO ? 0 : given;
 	on->plain = restarting;
 	if (restarting)
 		ticket_clear(&on->desk->ticket);
 	else
-		ticket_write(&on->desk->ticket, call, on->outcome->error, 0);
+		ticket_write(&on->desk->ticket, call, given, 0);
 	return send_one(on);
 }
 
@@ -297,11 +321,33 @@ static void interrupt(struct attempt_on *on)
 		on->outcome->error = 0;
 }
 
+/* The caller's options as far as it knows them, in `ret`. */
+static int take_options(const struct unstick_interrupt_options *options, struct unstick_interrupt_options *ret)
+{
+	*ret = (struct unstick_interrupt_options){.size = sizeof *ret, .error = -ECANCELED};
+	if (!options)
+		return 0;
+	if (options->size != sizeof *options || (options->flags & ~(unsigned)UNSTICK_POLLS_EXPIRE) ||
+	    (options->allowed && !options->allow))
+		return -EINVAL;
+	*ret = *options;
+	ret->error = options->error ? options->error : -ECANCELED;
+	return ret->error == -ECANCELED || ret->error == -ETIMEDOUT ? 0 : -EINVAL;
+}
+
 int unstick_thread_interrupt(struct unstick_thread *thread, unstick_time until, struct unstick_outcome *outcome)
 {
+	return unstick_thread_interrupt_with(thread, until, NULL, outcome);
+}
+
+int unstick_thread_interrupt_with(struct unstick_thread *thread, unstick_time until,
+                                  const struct unstick_interrupt_options *wanted, struct unstick_outcome *outcome)
+{
+	struct unstick_interrupt_options options;
 	struct unstick_outcome unused;
-	struct attempt_on on = {.thread = thread, .until = until, .outcome = outcome ? outcome : &unused, .first.nr = -2};
-	if (!thread)
+	struct attempt_on on = {
+	        .thread = thread, .until = until, .options = &options, .outcome = outcome ? outcome : &unused, .first.nr = -2};
+	if (!thread || take_options(wanted, &options))
 		return -EINVAL;
 	int error = signal_initialise();
 	if (error)

@@ -56,6 +56,6 @@ void ticket_apply(struct ticket *ticket, ucontext_t *context, int error)
 {
 	if (arch_result(context) != -EINTR)
 		arch_set_pc(context, arch_pc(context) + ARCH_SYSCALL_LENGTH);
-	arch_set_result(context, error);
+	arch_set_result(context, error == TICKET_ZERO ? 0 : error);
 	atomic_fetch_add_explicit(&ticket->taken, 1, memory_order_release);
 }

@@ -18,6 +18,8 @@ struct ticket {
 	_Atomic uint32_t taken; /* of those, the ones in which the call was given the error. Only the handler writes. */
 };
 
+enum { TICKET_ZERO = 1 }; /* as `error`: the call is to return 0 */
+
 /* `error` is what the call is to return (-EINTR: leave the kernel's answer). `generation`: of the scope, 0 for an interrupt. */
 void ticket_write(struct ticket *ticket, const struct task_call *call, int error, uint64_t generation);
 /* No call matches it any more. */
