@@ -298,7 +298,9 @@ static void settle(struct attempt_on *on)
 	bool held_up = on->outcome->kind != UNSTICK_UNINTERRUPTIBLE && on->outcome->kind != UNSTICK_WOKEN;
 	if (held_up || on->outcome->state == 'D')
 		return;
-	wait_for_answer(on, GRACE, UNSTICK_NEVER);
+	unstick_time end = unstick_after_ns(GRACE);
+	while (!is_answered(on) && unstick_now() < end)
+		futex_sleep(&on->desk->ticket.runs, on->answered, end);
 	on->outcome->kind = is_answered(on) ? how_it_ended(on) : UNSTICK_UNINTERRUPTIBLE;
 }
 
@@ -340,8 +342,8 @@ int unstick_thread_interrupt(struct unstick_thread *thread, unstick_time until, 
 	return unstick_thread_interrupt_with(thread, until, NULL, outcome);
 }
 
-int unstick_thread_interrupt_with(struct unstick_thread *thread, unstick_time until,
-                                  const struct unstick_interrupt_options *wanted, struct unstick_outcome *outcome)
+int unstick_thread_interrupt_with(struct unstick_thread *thread, unstick_time until, const struct unstick_interrupt_options *wanted,
+                                  struct unstick_outcome *outcome)
 {
 	struct unstick_interrupt_options options;
 	struct unstick_outcome unused;
