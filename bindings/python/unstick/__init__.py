@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: MIT
+"""Every blocking call, yours or a library's, gets a deadline and a cancel button.
+
+    with unstick.timeout(5):                      # one limit for all of it, in any thread
+        page = urllib.request.urlopen(url).read()
+
+    with unstick.move_on_after(5) as scope:       # the same, and the program goes on
+        answer = sock.recv(4096)
+    if scope.cancelled_caught:
+        ...
+
+    unstick.interrupt(thread)                     # end what a thread is blocked in, from outside
+    print(*unstick.stacks(), sep="\\n")            # who is stuck, where, in which call, on what
+
+What cannot be ended (a lock, a dead network mount) is said, never forced: see Outcome.
+"""
+
+import atexit as _atexit
+import sys as _sys
+
+if "t" in getattr(_sys, "abiflags", ""):
+    raise ImportError("unstick relies on the GIL: it does not work in a free-threaded build of Python; use the ordinary one")
+
+from . import _unstick
+from ._threads import Outcome, Stack, interrupt, stacks
+from ._unstick import (
+    Cancelled,
+    Interrupted,
+    Scope,
+    Timeout,
+    Token,
+    move_on_after,
+    shield,
+    timeout,
+)
+
+__version__ = _unstick.version
+__all__ = [
+    "Cancelled",
+    "Interrupted",
+    "Outcome",
+    "Scope",
+    "Stack",
+    "Timeout",
+    "Token",
+    "interrupt",
+    "move_on_after",
+    "shield",
+    "stacks",
+    "timeout",
+]
+
+_atexit.register(_unstick.stop)

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+#include "delivery.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <stdatomic.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "arrival.h"
+
+/* After a call was ended its error is given these many looks (63 ms) to become an exception, before the slot is used as well. */
+enum { LOOKS_FOR_ERROR = 6 };
+/* So many calls ended and no exception: code that makes the same poll again whatever its error (ssl with a timeout). */
+enum { CUTS_BEFORE_EXPIRE = 3 };
+
+static const unstick_time FIRST_GAP = 1 * PY_MS, LAST_GAP = 50 * PY_MS, GRACE = 1000 * PY_MS;
+
+struct delivery *delivery_list;
+static PyObject *lock_helper;
+
+/* ---- the asynchronous slot */
+
+static bool others_in_slot(const struct delivery *me)
+{
+	for (const struct delivery *i = delivery_list; i; i = i->next)
+		if (i != me && i->ident == me->ident && i->in_slot)
+			return true;
+	return false;
+}
+
+static void slot_clear(struct delivery *me)
+{
+	if (me->in_slot && !others_in_slot(me))
+		PyThreadState_SetAsyncExc(me->ident, NULL);
+	me->in_slot = false;
+}
+
+static void slot_set(struct delivery *me)
+{
+	me->in_slot = PyThreadState_SetAsyncExc(me->ident, arrival_type) > 0;
+	me->gone = !me->in_slot;
+}
+
+/* ---- open, close, take */
+
+static void unlink_it(struct delivery *me)
+{
+	struct delivery **i = &delivery_list;
+	while (*i && *i != me)
+		i = &(*i)->next;
+	if (*i)
+		*i = me->next;
+	me->open = false;
+}
+
+int delivery_open(struct delivery *me)
+{
+	me->taken = me->cut = me->gone = me->in_slot = false;
+	me->looks_since_cut = me->cuts = me->locks = 0;
+	me->thread = NULL;
+	me->gap = FIRST_GAP;
+	me->begun = me->at = unstick_now();
+	me->outcome = (struct unstick_outcome){.nr = -1, .fd = -1, .state = '?', .tid = me->tid};
+	atomic_store(&me->word, 0);
+	int error = me->ident == PyThread_get_thread_ident() ? 0 : unstick_thread_find(&me->thread, me->tid);
+	if (error && error != -ESRCH)
+		return error;
+	me->gone = error == -ESRCH;
+	me->next = delivery_list;
+	delivery_list = me;
+	me->open = true;
+	return 0;
+}
+
+void delivery_close(struct delivery *me)
+{
+	if (!me->open)
+		return;
+	slot_clear(me);
+	unlink_it(me);
+	me->thread = unstick_thread_unref(me->thread);
+}
+
+bool delivery_take(enum delivery_way way)
+{
+	unsigned long self = PyThread_get_thread_ident();
+	struct delivery *me = delivery_list;
+	while (me && !(me->ident == self && (way == DELIVERY_BY_CALL ? me->cut : me->in_slot)))
+		me = me->next;
+	if (!me)
+		return false;
+	if (way == DELIVERY_BY_SLOT)
+		me->in_slot = false; /* CPython has emptied it */
+	delivery_close(me);
+	me->taken = true;
+	me->taken_at = unstick_now();
+	me->outcome.kind = UNSTICK_WOKEN;
+	me->outcome.ns = me->taken_at - me->begun;
+	if (way == DELIVERY_BY_SLOT && !me->cut) {
+		me->outcome.nr = me->outcome.fd = -1;
+		me->outcome.error = 0;
+	}
+	me->raise(me);
+	atomic_store(&me->word, 1);
+	syscall(SYS_futex, &me->word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+	return true;
+}
+
+/* ---- one look */
+
+static int end_its_call(struct delivery *me, struct unstick_outcome *outcome)
+{
+	/* CPython makes an exception of any errno of these. */
+	static const long allow[] = {SYS_epoll_wait, SYS_epoll_pwait, SYS_epoll_pwait2, SYS_openat,
+	                             SYS_open,       SYS_pause,       SYS_rt_sigsuspend};
+	struct unstick_interrupt_options options = {
+	        .size = sizeof options, .error = arrival_errno, .allow = allow, .allowed = sizeof allow / sizeof allow[0]};
+	if (me->cuts >= CUTS_BEFORE_EXPIRE)
+		options.flags = UNSTICK_POLLS_EXPIRE;
+	return unstick_thread_interrupt_with(me->thread, 0, &options, outcome);
+}
+
+static void ask_lock_helper(struct delivery *me)
+{
+	if (!lock_helper || ++me->locks < 2 || !me->in_slot)
+		return;
+	PyObject *result = PyObject_CallFunction(lock_helper, "k", me->ident);
+	if (!result)
+		PyErr_WriteUnraisable(lock_helper);
+	Py_XDECREF(result);
+}
+
+/* It runs, or waits for the GIL, which we hold, or for a lock. */
+static void push_running(struct delivery *me, bool locked)
+{
+	/* The error of its call comes first: it may only be waiting for the GIL. */
+	if (me->cut && ++me->looks_since_cut < LOOKS_FOR_ERROR)
+		return;
+	if (me->cut && unstick_now() - me->begun < GRACE && delivery_handles_exception(me->ident))
+		return; /* the error has become another exception */
+	slot_set(me);
+	if (locked)
+		ask_lock_helper(me);
+}
+
+static void look_later(struct delivery *me, bool progress)
+{
+	me->gap = progress ? FIRST_GAP : 2 * me->gap < LAST_GAP ? 2 * me->gap : LAST_GAP;
+	me->at = unstick_now() + me->gap;
+}
+
+void delivery_push(struct delivery *me)
+{
+	struct unstick_outcome outcome;
+	if (!me->open || me->gone)
+		return;
+	if (me->ident == PyThread_get_thread_ident()) {
+		slot_set(me);
+		look_later(me, false);
+		return;
+	}
+	/* In clean-up code the next call is another. */
+	if (me->cut && me->looks_since_cut > 0 && unstick_now() - me->begun < GRACE && delivery_handles_exception(me->ident)) {
+		look_later(me, false);
+		return;
+	}
+	if (!me->open) /* asking may have let the thread run */
+		return;
+	slot_clear(me);
+	int error = end_its_call(me, &outcome);
+	if (error) {
+		outcome = me->outcome;
+		outcome.kind = UNSTICK_NOT_INSPECTABLE;
+	}
+	if (!me->cut || (!error && outcome.kind == UNSTICK_WOKEN))
+		me->outcome = outcome;
+	bool ended = outcome.kind == UNSTICK_WOKEN;
+	if (ended) {
+		me->cut = true;
+		me->cuts++;
+		me->looks_since_cut = 0;
+	} else if (outcome.kind == UNSTICK_GONE) {
+		me->gone = true;
+	} else if (!error && (outcome.kind == UNSTICK_NOT_BLOCKED || outcome.kind == UNSTICK_FINISHED_FIRST ||
+	                      outcome.kind == UNSTICK_LOCK)) {
+		push_running(me, outcome.kind == UNSTICK_LOCK);
+	}
+	look_later(me, ended);
+}
+
+/* ---- what Python tells of a thread */
+
+bool delivery_handles_exception(unsigned long ident)
+{
+	PyObject *function = PySys_GetObject("_current_exceptions"); /* borrowed */
+	PyObject *all = function ? PyObject_CallFunctionObjArgs(function, NULL) : NULL;
+	PyObject *key = all ? PyLong_FromUnsignedLong(ident) : NULL;
+	PyObject *one = key ? PyDict_GetItemWithError(all, key) : NULL; /* borrowed */
+	/* 3.12: the exception or None; before: a tuple of three. Without the function: it may be, so be careful. */
+	bool handles = !function;
+	if (one && PyTuple_Check(one))
+		handles = PyTuple_Size(one) > 0 && PyTuple_GetItem(one, 0) != Py_None;
+	else if (one)
+		handles = one != Py_None;
+	Py_XDECREF(key);
+	Py_XDECREF(all);
+	PyErr_Clear();
+	return handles;
+}
+
+void delivery_set_lock_helper(PyObject *callable)
+{
+	Py_XINCREF(callable);
+	Py_XDECREF(lock_helper);
+	lock_helper = callable;
+}
+
+void delivery_after_fork(void)
+{
+	while (delivery_list)
+		unlink_it(delivery_list);
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One exception on its way to one thread. There are two ways in, and whichever comes first takes it:
+ *
+ *   the error of the call    the thread is blocked in a call: the library ends the call with an errno; when CPython makes an
+ *                            exception of that errno, ours is raised in its place (arrival.c)
+ *   the asynchronous slot    the thread computes, or waits for the GIL or a lock: PyThreadState_SetAsyncExc(), which raises at
+ *                            the next bytecode that looks
+ *
+ * Invariants: taken once; the slot is empty while a call is being ended, and is emptied by whoever takes the exception the other
+ * way, and by delivery_close(). A call is looked at and ended while the GIL is held, so that the thread cannot run Python code, and so
+ * not leave a scope, between the look and the end of the attempt.
+ * What it does not do: decide when to look again (scope.c, interrupt.c; `at` says when it makes sense).
+ */
+#ifndef UNSTICK_PYTHON_DELIVERY_H
+#define UNSTICK_PYTHON_DELIVERY_H
+
+#include "python.h"
+
+struct delivery {
+	/* Set by the owner before delivery_open(): */
+	unsigned long ident; /* of the thread, as threading.get_ident() */
+	pid_t tid;
+	void (*raise)(struct delivery *me); /* runs in the thread, sets the Python error */
+
+	/* Read by the owner: */
+	bool open, taken;
+	bool cut;              /* a call of the thread was ended for this; its error may have become another exception, or none */
+	bool gone;             /* there is no such thread any more */
+	_Atomic uint32_t word; /* 1 once taken; futex */
+	unstick_time at;       /* next look that makes sense */
+	unstick_time begun, taken_at;
+	struct unstick_outcome outcome; /* of the call that was ended; else of the last look */
+
+	/* delivery.c's own: */
+	struct delivery *next;
+	struct unstick_thread *thread;
+	bool in_slot;
+	unsigned looks_since_cut, cuts, locks;
+	unstick_time gap;
+};
+
+/* Those that are open; arrival.c asks before it does anything else. */
+extern struct delivery *delivery_list;
+
+/* 0, or -ENOMEM; a thread that has ended is `gone`. */
+int delivery_open(struct delivery *me);
+/* One look at the thread, and what can be done about what it does. */
+void delivery_push(struct delivery *me);
+/* Withdraws what has not arrived. Afterwards nothing of it can. */
+void delivery_close(struct delivery *me);
+
+enum delivery_way { DELIVERY_BY_CALL, DELIVERY_BY_SLOT };
+/* In the thread: raises what is on its way to it. false: nothing is. */
+bool delivery_take(enum delivery_way way);
+
+/* Does the thread handle an exception now, as far as Python tells (3.10)? Then it is taken to be cleaning up. */
+bool delivery_handles_exception(unsigned long ident);
+
+/* Called with (ident) for a thread that waits for a lock while an exception is in its slot: it may release the lock. NULL: nothing. */
+void delivery_set_lock_helper(PyObject *callable);
+
+void delivery_after_fork(void);
+
+#endif

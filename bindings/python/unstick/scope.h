@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * with unstick.timeout(5): ...    the Python object, and its place in its thread's lane.
+ *
+ * __enter__, __exit__ and firing are C, with no bytecode between "is it over?" and the act: a scope that has been left can
+ * hit nobody. There is nothing of the library in a scope that does not fire: a deadline, a link, and a look at the service's alarm.
+ */
+#ifndef UNSTICK_PYTHON_SCOPE_H
+#define UNSTICK_PYTHON_SCOPE_H
+
+#include "lane.h"
+
+enum scope_kind { SCOPE_RAISE, SCOPE_SWALLOW, SCOPE_SHIELD };
+
+struct scope {
+	PyObject_HEAD enum scope_kind kind;
+	struct lane *lane; /* NULL: not open */
+	struct scope *outer;
+	int64_t span;          /* ns, from entering; INT64_MAX: none */
+	unstick_time deadline; /* once entered */
+	PyObject *token;       /* a Token, or NULL */
+	bool entered, cancelled, caught;
+	bool struck; /* a call was ended, or an exception raised, because of it */
+	int reason;  /* 0, -ETIMEDOUT, -ECANCELED: final once it is not 0 */
+	struct delivery delivery;
+};
+
+/* 0, or why it is to be fired. */
+int scope_reason(struct scope *me, unstick_time now);
+/* It does not fire any more. */
+void scope_disable(struct scope *me);
+
+int scope_initialise(PyObject *module);
+
+PyObject *scope_timeout(PyObject *module, PyObject *args, PyObject *keywords);
+PyObject *scope_move_on_after(PyObject *module, PyObject *args, PyObject *keywords);
+PyObject *scope_shield(PyObject *module, PyObject *unused);
+
+#endif
