@@ -12,6 +12,19 @@ int arrival_errno = -ECANCELED;
 
 /* ---- the slot's class */
 
+/* 3.12 puts a note on an exception that is raised while another is made, and takes what the class makes as it is; before, that
+ * must be an instance of the class. */
+static PyObject *raised_or_made(void)
+{
+	PyObject *type, *value, *traceback, *version = PySys_GetObject("hexversion"); /* borrowed */
+	if (!version || PyLong_AsLong(version) < 0x030c0000)
+		return NULL;
+	PyErr_Fetch(&type, &value, &traceback);
+	Py_XDECREF(type);
+	Py_XDECREF(traceback);
+	return value;
+}
+
 static PyObject *arrive(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
 	(void)type;
@@ -19,7 +32,7 @@ static PyObject *arrive(PyTypeObject *type, PyObject *args, PyObject *keywords)
 	(void)keywords;
 	if (!delivery_take(DELIVERY_BY_SLOT)) /* somebody called the class, or the exception came after its withdrawal (3.8) */
 		PyErr_SetString(PyExc_RuntimeError, "unstick: nothing is on its way to this thread");
-	return NULL;
+	return raised_or_made();
 }
 
 static PyType_Slot arrival_slots[] = {
