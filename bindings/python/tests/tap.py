@@ -63,6 +63,23 @@ def wait_blocked(tid, lock=False):
     wait_for(lambda: call_of(tid) not in ("running", "", "-1") and (call_of(tid) == FUTEX) == lock, f"thread {tid} blocks")
 
 
+def switches_of(tid):
+    with open(f"/proc/self/task/{tid}/status") as file:
+        return [line for line in file if line.startswith("voluntary")]
+
+
+def wait_settled(tid):
+    """Until it sleeps in a call that is no lock, and has slept there from one look to the next, 10 ms later."""
+
+    def has_settled():
+        wait_blocked(tid)
+        before = switches_of(tid)
+        time.sleep(0.01)
+        return switches_of(tid) == before
+
+    wait_for(has_settled, f"thread {tid} stays in a call")
+
+
 class Worker:
     """A thread that runs function() and keeps what came of it."""
 
@@ -104,8 +121,23 @@ def open_fds():
 
 
 def children():
-    try:
-        with open(f"/proc/self/task/{os.getpid()}/children") as file:
-            return file.read().split()
-    except OSError:
-        return []
+    found = []
+    for tid in os.listdir("/proc/self/task"):
+        try:
+            with open(f"/proc/self/task/{tid}/children") as file:
+                found += file.read().split()
+        except OSError:
+            pass
+    return found
+
+
+def runs(program):
+    """Has a child executed it?"""
+    for pid in children():
+        try:
+            with open(f"/proc/{pid}/comm") as file:
+                if file.read().strip() == program:
+                    return True
+        except OSError:
+            pass
+    return False

@@ -19,7 +19,9 @@ def interrupted(call):
         block = call(stack)
         before = len(tap.open_fds()), len(tap.children())
         worker = tap.Worker(block)
-        tap.wait_blocked(worker.tid)
+        if call.__name__ in calls.PROGRAMS:
+            tap.wait_for(lambda: tap.runs("sleep"), "the program runs")
+        tap.wait_settled(worker.tid)
         outcome = unstick.interrupt(worker.thread, until=20)
         worker.join()
         check(worker, unstick.Interrupted, before, calls.TRANSLATED.get(call.__name__))
@@ -33,7 +35,7 @@ def timed_out_in_worker(call):
         before = len(tap.open_fds()), len(tap.children())
 
         def limited():
-            with unstick.timeout(0.05):
+            with unstick.timeout(limit(call)):
                 return block()
 
         worker = tap.Worker(limited).join()
@@ -44,11 +46,16 @@ def timed_out_in_main(call):
     with contextlib.ExitStack() as stack:
         block = call(stack)
         before = len(tap.open_fds()), len(tap.children())
-        scope = unstick.move_on_after(0.05)
+        scope = unstick.move_on_after(limit(call))
         with scope:
             block()
         assert scope.cancelled_caught
         leaves_nothing(before)
+
+
+def limit(call):
+    """A program that is cut short while it is being started is left to subprocess, which reaps it later."""
+    return 0.5 if call.__name__ in calls.PROGRAMS else 0.05
 
 
 def leaves_nothing(before):

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "arrival.h"
+#include "frames.h"
 
 /* After a call was ended its error is given these many looks (63 ms) to become an exception, before the slot is used as well. */
 enum { LOOKS_FOR_ERROR = 6 };
@@ -138,7 +139,7 @@ static void push_running(struct delivery *me, bool locked)
 	/* The error of its call comes first: it may only be waiting for the GIL. */
 	if (me->cut && ++me->looks_since_cut < LOOKS_FOR_ERROR)
 		return;
-	if (me->cut && unstick_now() - me->begun < GRACE && delivery_handles_exception(me->ident))
+	if (me->cut && unstick_now() - me->begun < GRACE && frames_handle_exception(me->ident))
 		return; /* the error has become another exception */
 	slot_set(me);
 	if (locked)
@@ -162,10 +163,11 @@ void delivery_push(struct delivery *me)
 		return;
 	}
 	/* In clean-up code the next call is another. */
-	if (me->cut && me->looks_since_cut > 0 && unstick_now() - me->begun < GRACE && delivery_handles_exception(me->ident)) {
+	if (me->cut && me->looks_since_cut > 0 && unstick_now() - me->begun < GRACE && frames_handle_exception(me->ident)) {
 		look_later(me, false);
 		return;
 	}
+	me->swallowed = me->cuts == 0 && frames_swallow_errors(me->ident);
 	if (!me->open) /* asking may have let the thread run */
 		return;
 	slot_clear(me);
@@ -176,11 +178,13 @@ void delivery_push(struct delivery *me)
 	}
 	if (!me->cut || (!error && outcome.kind == UNSTICK_WOKEN))
 		me->outcome = outcome;
-	bool ended = outcome.kind == UNSTICK_WOKEN;
+	bool ended = !error && outcome.kind == UNSTICK_WOKEN;
 	if (ended) {
 		me->cut = true;
 		me->cuts++;
 		me->looks_since_cut = 0;
+		if (me->swallowed && me->open && !me->taken)
+			slot_set(me);
 	} else if (outcome.kind == UNSTICK_GONE) {
 		me->gone = true;
 	} else if (!error && (outcome.kind == UNSTICK_NOT_BLOCKED || outcome.kind == UNSTICK_FINISHED_FIRST ||
@@ -190,25 +194,7 @@ void delivery_push(struct delivery *me)
 	look_later(me, ended);
 }
 
-/* ---- what Python tells of a thread */
-
-bool delivery_handles_exception(unsigned long ident)
-{
-	PyObject *function = PySys_GetObject("_current_exceptions"); /* borrowed */
-	PyObject *all = function ? PyObject_CallFunctionObjArgs(function, NULL) : NULL;
-	PyObject *key = all ? PyLong_FromUnsignedLong(ident) : NULL;
-	PyObject *one = key ? PyDict_GetItemWithError(all, key) : NULL; /* borrowed */
-	/* 3.12: the exception or None; before: a tuple of three. Without the function: it may be, so be careful. */
-	bool handles = !function;
-	if (one && PyTuple_Check(one))
-		handles = PyTuple_Size(one) > 0 && PyTuple_GetItem(one, 0) != Py_None;
-	else if (one)
-		handles = one != Py_None;
-	Py_XDECREF(key);
-	Py_XDECREF(all);
-	PyErr_Clear();
-	return handles;
-}
+/* ---- */
 
 void delivery_set_lock_helper(PyObject *callable)
 {

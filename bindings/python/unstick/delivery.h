@@ -7,7 +7,8 @@
  *   the asynchronous slot    the thread computes, or waits for the GIL or a lock: PyThreadState_SetAsyncExc(), which raises at
  *                            the next bytecode that looks
  *
- * Invariants: taken once; the slot is empty while a call is being ended, and is emptied by whoever takes the exception the other
+ * Invariants: taken once; the slot is empty while a call is being ended (but for code that is known to swallow
+ * the error), and is emptied by whoever takes the exception the other
  * way, and by delivery_close(). A call is looked at and ended while the GIL is held, so that the thread cannot run Python code, and so
  * not leave a scope, between the look and the end of the attempt.
  * What it does not do: decide when to look again (scope.c, interrupt.c; `at` says when it makes sense).
@@ -36,6 +37,7 @@ struct delivery {
 	struct delivery *next;
 	struct unstick_thread *thread;
 	bool in_slot;
+	bool swallowed; /* the error of its call will not be seen: the slot is used at once */
 	unsigned looks_since_cut, cuts, locks;
 	unstick_time gap;
 };
@@ -53,9 +55,6 @@ void delivery_close(struct delivery *me);
 enum delivery_way { DELIVERY_BY_CALL, DELIVERY_BY_SLOT };
 /* In the thread: raises what is on its way to it. false: nothing is. */
 bool delivery_take(enum delivery_way way);
-
-/* Does the thread handle an exception now, as far as Python tells (3.10)? Then it is taken to be cleaning up. */
-bool delivery_handles_exception(unsigned long ident);
 
 /* Called with (ident) for a thread that waits for a lock while an exception is in its slot: it may release the lock. NULL: nothing. */
 void delivery_set_lock_helper(PyObject *callable);

@@ -76,7 +76,7 @@ static void conclude(struct delivery *delivery)
 	delivery_close(delivery);
 	if (delivery->taken)
 		return;
-	delivery->outcome.kind = delivery->gone ? UNSTICK_GONE : cut ? UNSTICK_WOKEN : delivery->outcome.kind;
+	delivery->outcome.kind = cut ? UNSTICK_WOKEN : delivery->gone ? UNSTICK_GONE : delivery->outcome.kind;
 	delivery->outcome.ns = unstick_now() - delivery->begun;
 }
 

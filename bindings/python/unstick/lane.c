@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "frames.h"
 #include "scope.h"
 
 static const unstick_time PEACE = 10 * PY_MS, GRACE = 1000 * PY_MS;
@@ -107,7 +108,7 @@ static unstick_time peace_until(const struct lane *lane, unstick_time now)
 		return now;
 	if (now < lane->taken_at + PEACE)
 		return lane->taken_at + PEACE;
-	return delivery_handles_exception(lane->ident) ? now + PEACE : now;
+	return frames_handle_exception(lane->ident) ? now + PEACE : now;
 }
 
 static unstick_time step(struct lane *lane, unstick_time now)

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+#include "frames.h"
+
+/* sys.NAME()[ident]; NULL: none, and no error is set. A new reference. */
+static PyObject *of_thread(const char *name, unsigned long ident)
+{
+	PyObject *function = PySys_GetObject(name); /* borrowed */
+	PyObject *all = function ? PyObject_CallFunctionObjArgs(function, NULL) : NULL;
+	PyObject *key = all ? PyLong_FromUnsignedLong(ident) : NULL;
+	PyObject *one = key ? PyDict_GetItemWithError(all, key) : NULL; /* borrowed */
+	Py_XINCREF(one);
+	Py_XDECREF(key);
+	Py_XDECREF(all);
+	PyErr_Clear();
+	return one;
+}
+
+bool frames_handle_exception(unsigned long ident)
+{
+	if (!PySys_GetObject("_current_exceptions"))
+		return true;
+	PyObject *one = of_thread("_current_exceptions", ident);
+	/* 3.12: the exception or None; before: a tuple of three */
+	bool handles = one && (PyTuple_Check(one) ? PyTuple_Size(one) > 0 && PyTuple_GetItem(one, 0) != Py_None : one != Py_None);
+	Py_XDECREF(one);
+	return handles;
+}
+
+/* Takes `of`. */
+static PyObject *attribute(PyObject *of, const char *name)
+{
+	PyObject *value = of ? PyObject_GetAttrString(of, name) : NULL;
+	Py_XDECREF(of);
+	return value;
+}
+
+static bool is_text(PyObject *object, const char *text)
+{
+	return object && PyUnicode_Check(object) && PyUnicode_CompareWithASCIIString(object, text) == 0;
+}
+
+bool frames_swallow_errors(unsigned long ident)
+{
+	PyObject *frame = of_thread("_current_frames", ident);
+	if (!frame)
+		return false;
+	Py_INCREF(frame);
+	PyObject *globals = attribute(frame, "f_globals");
+	Py_INCREF(frame);
+	PyObject *function = attribute(attribute(frame, "f_code"), "co_name");
+	bool swallows = globals && PyDict_Check(globals) && is_text(PyDict_GetItemString(globals, "__name__"), "ssl") &&
+	                is_text(function, "read");
+	Py_XDECREF(globals);
+	Py_XDECREF(function);
+	Py_DECREF(frame);
+	PyErr_Clear();
+	return swallows;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What Python tells of another thread. These ask the interpreter, which may let other threads run meanwhile.
+ */
+#ifndef UNSTICK_PYTHON_FRAMES_H
+#define UNSTICK_PYTHON_FRAMES_H
+
+#include "python.h"
+
+/* Does the thread handle an exception now? Then it is taken to be cleaning up. Before 3.10, which does not tell: true. */
+bool frames_handle_exception(unsigned long ident);
+
+/* Is it in ssl.SSLSocket.read()? That takes a failed read for the end of the data (3.10 to 3.12): b'', and no exception. */
+bool frames_swallow_errors(unsigned long ident);
+
+#endif
