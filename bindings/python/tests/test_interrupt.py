@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: MIT
+"""unstick.interrupt(), stacks() and the command: what the table of calls does not show."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import unstick
+
+import tap
+
+READ, WRITE = os.pipe()
+run_on = True
+
+
+def block():
+    os.read(READ, 1)
+
+
+def compute():
+    while run_on:
+        [i for i in range(100)]
+
+
+def raises(wanted, function):
+    try:
+        function()
+    except wanted as error:
+        return error
+    raise AssertionError(f"no {wanted.__name__}")
+
+
+def test_a_loop_that_computes():
+    worker = tap.Worker(compute)
+    outcome = unstick.interrupt(worker.thread, until=20)
+    assert isinstance(worker.join().error, unstick.Interrupted)
+    assert outcome.raised and outcome.kind == "woken" and outcome.nr == -1 and outcome.signals == 0, outcome
+
+
+def test_the_exception_may_be_a_class_or_an_instance():
+    for given, wanted in ((KeyError, KeyError), (KeyError("x"), KeyError), (TimeoutError, TimeoutError)):
+        for function in (block, compute):
+            worker = tap.Worker(function)
+            outcome = unstick.interrupt(worker.thread, given, until=20)
+            error = worker.join().error
+            assert type(error) is wanted and outcome.raised, (error, outcome)
+            assert given is wanted or error is given
+
+
+def test_the_outcome_tells_the_call():
+    worker = tap.Worker(block)
+    tap.wait_blocked(worker.tid)
+    outcome = unstick.interrupt(worker.thread, until=20)
+    worker.join()
+    assert (outcome.call, outcome.fd, outcome.tid, outcome.signals) == ("read", READ, worker.tid, 1), outcome
+    assert f"{worker.tid} in read on fd {READ}" in str(outcome)
+
+
+def test_exactly_one_exception_arrives():
+    for _ in range(200):
+        caught, steps = [], []
+
+        def once(caught=caught, steps=steps):
+            try:
+                block()
+            except unstick.Interrupted as error:
+                caught.append(error)
+                for i in range(1000):
+                    steps.append(i)
+                time.sleep(0.001)
+                steps.append("end")
+
+        worker = tap.Worker(once)
+        assert unstick.interrupt(worker.thread, until=20).raised
+        assert worker.join().error is None
+        assert len(caught) == 1 and steps[-1] == "end"
+
+
+def test_a_scope_around_it_does_not_take_it_for_its_own():
+    def limited():
+        with unstick.move_on_after(1000):
+            block()
+
+    worker = tap.Worker(limited)
+    tap.wait_blocked(worker.tid)
+    unstick.interrupt(worker.thread, until=20)
+    assert type(worker.join().error) is unstick.Interrupted
+
+
+def test_a_lock_is_reported_and_nothing_arrives_later():
+    lock = threading.Lock()
+
+    def waits():
+        with lock:
+            return [i for i in range(1000)]
+
+    with lock:
+        worker = tap.Worker(waits)
+        tap.wait_blocked(worker.tid, lock=True)
+        outcome = unstick.interrupt(worker.thread, until=0.1)
+        assert outcome.kind == "lock" and not outcome.raised, outcome
+    assert worker.join().error is None
+
+
+def test_the_calling_thread_raises_at_once():
+    raises(unstick.Interrupted, lambda: unstick.interrupt(threading.current_thread()))
+
+
+def test_threads_that_are_not_there():
+    thread = threading.Thread(target=int)
+    raises(RuntimeError, lambda: unstick.interrupt(thread))
+    thread.start()
+    thread.join()
+    assert unstick.interrupt(thread).kind == "gone"
+    raises(TypeError, lambda: unstick.interrupt(threading.main_thread(), 3))
+
+
+def test_the_main_thread():
+    main = threading.current_thread()
+    outcomes = []
+
+    def interrupts():
+        tap.wait_blocked(os.getpid())
+        outcomes.append(unstick.interrupt(main, until=20))
+
+    worker = tap.Worker(interrupts)
+    raises(unstick.Interrupted, block)
+    worker.join()
+    assert outcomes and outcomes[0].raised, (outcomes, worker.error)
+
+
+def test_in_a_forked_child():
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            worker = tap.Worker(block)
+            tap.wait_blocked(worker.tid)
+            outcome = unstick.interrupt(worker.thread, until=20)
+            worker.join()
+            status = 0 if outcome.raised else 2
+        finally:
+            os._exit(status)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_stacks_show_line_and_call():
+    worker = tap.Worker(block)
+    tap.wait_blocked(worker.tid)
+    stack = [stack for stack in unstick.stacks() if stack.tid == worker.tid][0]
+    assert stack.call == "read" and stack.freeable and stack.object.startswith("pipe:"), stack
+    assert stack.where.endswith("in block") and __file__ in stack.where
+    assert "in read on pipe:" in str(stack)
+    unstick.interrupt(worker.thread, until=20)
+    worker.join()
+
+
+def run_python(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        env={**os.environ, **environment},
+    )
+
+
+def test_the_command_lists_threads():
+    program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
+    try:
+        tap.wait_for(lambda: "nanosleep" in run_python("-m", "unstick", "ps", str(program.pid)).stdout)
+        assert str(program.pid) in run_python("-m", "unstick", "ps").stdout
+    finally:
+        program.kill()
+        program.wait()
+    gone = run_python("-m", "unstick", "ps", str(program.pid))
+    assert gone.returncode == 1 and str(program.pid) in gone.stderr
+
+
+def test_a_free_threaded_build_is_refused():
+    refused = run_python("-c", "import sys; sys.abiflags += 't'; import unstick")
+    assert refused.returncode and "ImportError: unstick relies on the GIL" in refused.stderr, refused.stderr
+
+
+UNHOOKED = """
+import os, threading, time, unstick
+assert not unstick._unstick.hooked
+r, w = os.pipe()
+with unstick.move_on_after(0.02) as scope:
+    os.read(r, 1)
+assert scope.cancelled_caught
+errors = []
+def read():
+    try:
+        os.read(r, 1)
+    except OSError as error:
+        errors.append(error)
+thread = threading.Thread(target=read)
+thread.start()
+outcome = unstick.interrupt(thread, until=20)
+while outcome.kind != "woken":
+    outcome = unstick.interrupt(thread, until=20)
+thread.join()
+print(errors[0].errno, outcome.raised)
+"""
+
+
+def test_without_the_hook_a_bare_thread_gets_an_oserror():
+    ran = run_python("-c", UNHOOKED, UNSTICK_PYTHON_HOOK="0")
+    assert ran.returncode == 0 and ran.stdout in ("125 False\n",), ran.stdout + ran.stderr
+
+
+def test_a_program_ends_with_a_scope_open_and_a_daemon_thread_in_one():
+    code = """
+import threading, time, unstick
+def waits():
+    with unstick.timeout(1000):
+        time.sleep(1000)
+threading.Thread(target=waits, daemon=True).start()
+unstick.timeout(1000).__enter__()
+print("over")
+"""
+    ran = run_python("-c", code)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "over\n", ""), ran
+
+
+if __name__ == "__main__":
+    tap.run_module(globals())
