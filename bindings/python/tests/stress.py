@@ -70,7 +70,7 @@ def read_for_ever():
 
 
 def cancel_until(victim, firings):
-    while victim.fired < firings:
+    while victim.fired < firings and victim.thread.is_alive():
         scope = victim.current
         if scope is not None:
             scope.cancel()
@@ -94,6 +94,7 @@ def finish(victim):
         if victim.current is not None:
             victim.current.cancel()
         victim.thread.join(0.001)
+    assert victim.fired, "the victim has died"
     print(f"# {victim.body.__name__}: {victim.rounds} scopes, {victim.fired} fired, {victim.stale} stale, {victim.foreign} foreign")
     # Before 3.9 CPython itself may raise an exception after it was withdrawn; see bindings/python/README.md.
     allowed = victim.fired // 20 if sys.version_info < (3, 9) else 0
@@ -105,6 +106,7 @@ def case(run, body, *more):
 
 
 if __name__ == "__main__":
+    sys.setswitchinterval(0.00001)  # the two threads take turns often
     tap.run(
         [
             case(run_against_cancels, compute_shortly),

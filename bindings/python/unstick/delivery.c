@@ -96,6 +96,7 @@ bool delivery_take(enum delivery_way way)
 		me->in_slot = false; /* CPython has emptied it */
 	delivery_close(me);
 	me->taken = true;
+	me->by_slot = way == DELIVERY_BY_SLOT;
 	me->taken_at = unstick_now();
 	me->outcome.kind = UNSTICK_WOKEN;
 	me->outcome.ns = me->taken_at - me->begun;

@@ -26,6 +26,7 @@ struct delivery {
 
 	/* Read by the owner: */
 	bool open, taken;
+	bool by_slot;          /* taken that way */
 	bool cut;              /* a call of the thread was ended for this; its error may have become another exception, or none */
 	bool gone;             /* there is no such thread any more */
 	_Atomic uint32_t word; /* 1 once taken; futex */

@@ -93,6 +93,8 @@ static struct scope *find_due(struct lane *lane, unstick_time now, unstick_time 
 	for (struct scope *i = lane->top; i && i->kind != SCOPE_SHIELD; i = i->outer) {
 		if (i->delivery.open)
 			return i;
+		if (i->spent)
+			continue;
 		if (scope_reason(i, now))
 			due = i;
 		else

@@ -11,6 +11,9 @@
 #include "token.h"
 
 static PyTypeObject *scope_type;
+/* Before 3.10 an asynchronous exception may arrive between the end of a block and its __exit__, which is then not called (bpo-29988):
+ * the scope seems to be open still, and must not fire again. */
+static bool checks_at_calls_only;
 
 /* ---- why it fires */
 
@@ -41,6 +44,7 @@ static void scope_raise(struct delivery *delivery)
 	struct scope *me = (struct scope *)(void *)((char *)delivery - offsetof(struct scope, delivery));
 	me->struck = true;
 	me->lane->taken_at = delivery->taken_at;
+	me->spent = delivery->by_slot && !checks_at_calls_only;
 	errors_raise(me->reason, me->span, (PyObject *)me, NULL);
 }
 
@@ -318,6 +322,8 @@ int scope_initialise(PyObject *module)
 	scope_type = (PyTypeObject *)(void *)PyType_FromSpec(&spec);
 	if (!scope_type)
 		return -1;
+	PyObject *version = PySys_GetObject("hexversion"); /* borrowed */
+	checks_at_calls_only = version && PyLong_AsLong(version) >= 0x030a0000;
 	Py_INCREF(scope_type);
 	return PyModule_AddObject(module, "Scope", (PyObject *)scope_type);
 }

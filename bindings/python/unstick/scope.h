@@ -21,6 +21,7 @@ struct scope {
 	PyObject *token;       /* a Token, or NULL */
 	bool entered, cancelled, caught;
 	bool struck; /* a call was ended, or an exception raised, because of it */
+	bool spent;  /* it fires no more */
 	int reason;  /* 0, -ETIMEDOUT, -ECANCELED: final once it is not 0 */
 	struct delivery delivery;
 };
