@@ -70,10 +70,14 @@ def read_for_ever():
 
 
 def cancel_until(victim, firings):
+    last = None
     while victim.fired < firings and victim.thread.is_alive():
         scope = victim.current
-        if scope is not None:
+        if scope is not last:
             scope.cancel()
+            last = scope
+        else:
+            time.sleep(0)
 
 
 def run_against_cancels(body):

@@ -170,7 +170,7 @@ def run_python(*arguments, **environment):
 def test_the_command_lists_threads():
     program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
     try:
-        tap.wait_for(lambda: "nanosleep" in run_python("-m", "unstick", "ps", str(program.pid)).stdout)
+        tap.wait_for(lambda: "  yes" in run_python("-m", "unstick", "ps", str(program.pid)).stdout)
         assert str(program.pid) in run_python("-m", "unstick", "ps").stdout
     finally:
         program.kill()

@@ -65,7 +65,7 @@ int delivery_open(struct delivery *me)
 	me->begun = me->at = unstick_now();
 	me->outcome = (struct unstick_outcome){.nr = -1, .fd = -1, .state = '?', .tid = me->tid};
 	atomic_store(&me->word, 0);
-	int error = me->ident == PyThread_get_thread_ident() ? 0 : unstick_thread_find(&me->thread, me->tid);
+	int error = unstick_thread_find(&me->thread, me->tid);
 	if (error && error != -ESRCH)
 		return error;
 	me->gone = error == -ESRCH;
