@@ -22,6 +22,8 @@ if "t" in getattr(_sys, "abiflags", ""):
     raise ImportError("unstick relies on the GIL: it does not work in a free-threaded build of Python; use the ordinary one")
 
 from . import _unstick
+from . import _locks
+from ._unstick import Lock
 from ._threads import Outcome, Stack, interrupt, stacks
 from ._unstick import (
     Cancelled,
@@ -38,6 +40,7 @@ __version__ = _unstick.version
 __all__ = [
     "Cancelled",
     "Interrupted",
+    "Lock",
     "Outcome",
     "Scope",
     "Stack",

@@ -10,6 +10,7 @@
 
 #include "arrival.h"
 #include "frames.h"
+#include "main_thread.h"
 
 /* After a call was ended its error is given these many looks (63 ms) to become an exception, before the slot is used as well. */
 enum { LOOKS_FOR_ERROR = 6 };
@@ -59,7 +60,8 @@ static void unlink_it(struct delivery *me)
 int delivery_open(struct delivery *me)
 {
 	me->taken = me->cut = me->gone = me->in_slot = false;
-	me->looks_since_cut = me->cuts = me->locks = 0;
+	me->looks_since_cut = me->cuts = 0;
+	me->off_list = false;
 	me->thread = NULL;
 	me->gap = FIRST_GAP;
 	me->begun = me->at = unstick_now();
@@ -124,14 +126,40 @@ static int end_its_call(struct delivery *me, struct unstick_outcome *outcome)
 	return unstick_thread_interrupt_with(me->thread, 0, &options, outcome);
 }
 
-static void ask_lock_helper(struct delivery *me)
+/* What is to be called once the slot is set, None, or False: to be left alone for now. It may let other threads run. */
+static PyObject *ask_lock_helper(struct delivery *me)
 {
-	if (!lock_helper || ++me->locks < 2 || !me->in_slot)
-		return;
-	PyObject *result = PyObject_CallFunction(lock_helper, "k", me->ident);
-	if (!result)
+	PyObject *answer = lock_helper ? PyObject_CallFunction(lock_helper, "k", me->ident) : NULL;
+	if (answer)
+		return answer;
+	if (lock_helper)
 		PyErr_WriteUnraisable(lock_helper);
+	Py_RETURN_NONE;
+}
+
+static void wake_waiter(struct delivery *me, PyObject *wake)
+{
+	me->off_list = true;
+	PyObject *result = PyObject_CallObject(wake, NULL);
+	if (!result)
+		PyErr_WriteUnraisable(wake);
 	Py_XDECREF(result);
+}
+
+static void push_locked(struct delivery *me)
+{
+	if (me->off_list) { /* it has been woken, and must not get by without the exception */
+		slot_set(me);
+		return;
+	}
+	PyObject *answer = ask_lock_helper(me);
+	if (answer != Py_False && me->open)
+		slot_set(me);
+	if (PyCallable_Check(answer))
+		wake_waiter(me, answer);
+	else if (me->in_slot && me->tid == getpid())
+		main_thread_wake();
+	Py_DECREF(answer);
 }
 
 /* It runs, or waits for the GIL, which we hold, or for a lock. */
@@ -142,9 +170,10 @@ static void push_running(struct delivery *me, bool locked)
 		return;
 	if (me->cut && unstick_now() - me->begun < GRACE && frames_handle_exception(me->ident))
 		return; /* the error has become another exception */
-	slot_set(me);
 	if (locked)
-		ask_lock_helper(me);
+		push_locked(me);
+	else
+		slot_set(me);
 }
 
 static void look_later(struct delivery *me, bool progress)

@@ -39,7 +39,8 @@ struct delivery {
 	struct unstick_thread *thread;
 	bool in_slot;
 	bool swallowed; /* the error of its call will not be seen: the slot is used at once */
-	unsigned looks_since_cut, cuts, locks;
+	bool off_list;  /* it waited to be notified, and has been woken by us in place of that */
+	unsigned looks_since_cut, cuts;
 	unstick_time gap;
 };
 
@@ -57,7 +58,8 @@ enum delivery_way { DELIVERY_BY_CALL, DELIVERY_BY_SLOT };
 /* In the thread: raises what is on its way to it. false: nothing is. */
 bool delivery_take(enum delivery_way way);
 
-/* Called with (ident) for a thread that waits for a lock while an exception is in its slot: it may release the lock. NULL: nothing. */
+/* Called with (ident) for a thread that waits for a lock, or for the GIL, before its slot is set. Answers what is to be called once it
+ * is set, and wakes the thread; or None; or False: the slot is to stay empty until the next look. NULL: there is none. */
 void delivery_set_lock_helper(PyObject *callable);
 
 void delivery_after_fork(void);

@@ -10,6 +10,7 @@
 #include "arrival.h"
 #include "errors.h"
 #include "interrupt.h"
+#include "lock.h"
 #include "scope.h"
 #include "service.h"
 #include "token.h"
@@ -149,7 +150,8 @@ static int fill(PyObject *module)
 		python_error(error, "unstick");
 		return -1;
 	}
-	if (errors_initialise(module) || arrival_initialise(module) || token_initialise(module) || scope_initialise(module))
+	if (errors_initialise(module) || arrival_initialise(module) || token_initialise(module) || scope_initialise(module) ||
+	    lock_initialise(module))
 		return -1;
 	return PyModule_AddStringConstant(module, "version", unstick_version());
 }

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+#include "main_thread.h"
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "delivery.h"
+
+/* In the main thread, which holds the GIL. */
+static int take(void *unused)
+{
+	(void)unused;
+	if (!delivery_take(DELIVERY_BY_SLOT))
+		return 0;
+	PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), NULL);
+	return -1;
+}
+
+void main_thread_wake(void)
+{
+	pid_t pid = getpid();
+	int signal = unstick_signal();
+	/* If there is no room for the call, the next look tries again. */
+	if (signal > 0 && Py_AddPendingCall(take, NULL) == 0)
+		syscall(SYS_tgkill, pid, pid, signal);
+}
