@@ -23,6 +23,9 @@ if "t" in getattr(_sys, "abiflags", ""):
 
 from . import _unstick
 from . import _locks
+from ._executor import Future, ThreadPoolExecutor
+from ._process import ProcessResult, run_process
+from ._thread import Thread
 from ._unstick import Lock
 from ._threads import Outcome, Stack, interrupt, stacks
 from ._unstick import (
@@ -39,15 +42,20 @@ from ._unstick import (
 __version__ = _unstick.version
 __all__ = [
     "Cancelled",
+    "Future",
     "Interrupted",
     "Lock",
     "Outcome",
+    "ProcessResult",
     "Scope",
     "Stack",
+    "Thread",
+    "ThreadPoolExecutor",
     "Timeout",
     "Token",
     "interrupt",
     "move_on_after",
+    "run_process",
     "shield",
     "stacks",
     "timeout",

@@ -2,6 +2,9 @@ import threading
 from types import TracebackType
 from typing import ContextManager, List, NamedTuple, Optional, Type, Union
 
+from ._executor import Future as Future, ThreadPoolExecutor as ThreadPoolExecutor
+from ._process import ProcessResult as ProcessResult, run_process as run_process
+from ._thread import Thread as Thread
 
 __version__: str
 

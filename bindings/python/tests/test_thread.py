@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: MIT
+"""unstick.Thread: ended once, asked for its result, joined by threads that can themselves be ended."""
+
+import re
+import threading
+import time
+
+import unstick
+
+import tap
+
+
+def started(target, *args):
+    thread = unstick.Thread(target=target, args=args, daemon=True)
+    thread.start()
+    return thread
+
+
+def blocked(target, *args):
+    thread = started(target, *args)
+    tap.wait_settled(thread.native_id)
+    return thread
+
+
+def raises(wanted, function, *args):
+    try:
+        function(*args)
+    except wanted as error:
+        return error
+    raise AssertionError(f"no {wanted.__name__}")
+
+
+def test_result_is_what_the_target_returns():
+    assert started(lambda a: a + 1, 41).get_result(30) == 42
+    assert started(lambda: None).get_result(30) is None
+
+
+def test_result_raises_what_the_target_raised():
+    shown = []
+    hook, threading.excepthook = threading.excepthook, lambda args: shown.append(args.exc_value)
+    try:
+        error = raises(ZeroDivisionError, started(lambda: 1 // 0).get_result, 30)
+    finally:
+        threading.excepthook = hook
+    assert shown == [error]
+
+
+def test_result_of_a_running_thread_is_a_timeout_error_that_says_where_it_is():
+    thread = blocked(time.sleep, 1000)
+    error = raises(TimeoutError, thread.get_result, 0.01)
+    assert re.search("nanosleep|select", str(error)), error
+    thread.kill()
+    thread.join()
+
+
+def test_run_of_a_subclass_gives_the_result():
+    class Sum(unstick.Thread):
+        def run(self):
+            return sum(range(10))
+
+    thread = Sum()
+    thread.start()
+    assert thread.get_result(30) == 45
+
+
+def test_kill_of_a_blocked_thread():
+    cleaned = []
+
+    def work():
+        try:
+            time.sleep(1000)
+        finally:
+            cleaned.append(True)
+
+    thread = blocked(work)
+    outcome = thread.kill(until=20)
+    assert outcome.raised and outcome.kind == "woken" and thread.outcome is outcome, outcome
+    raises(unstick.Interrupted, thread.get_result, 30)
+    assert cleaned and not thread.is_alive()
+
+
+def test_kill_of_a_loop():
+    def work():
+        while True:
+            pass
+
+    thread = started(work)
+    assert thread.kill(until=20).raised
+    raises(unstick.Interrupted, thread.get_result, 30)
+
+
+def test_kill_with_an_exception_of_ones_own():
+    thread = blocked(time.sleep, 1000)
+    assert thread.kill(KeyError("enough"), until=20).raised
+    assert "enough" in str(raises(KeyError, thread.get_result, 30))
+
+
+def test_killed_thread_prints_nothing():
+    shown = []
+    hook, threading.excepthook = threading.excepthook, shown.append
+    try:
+        thread = blocked(time.sleep, 1000)
+        thread.kill(until=20)
+        thread.join()
+    finally:
+        threading.excepthook = hook
+    assert not shown
+
+
+def test_kill_of_a_thread_that_has_ended():
+    thread = started(int)
+    thread.join()
+    outcome = thread.kill()
+    assert outcome.kind == "gone" and not outcome.raised, outcome
+    assert thread.get_result() == 0
+
+
+def test_kill_of_a_thread_that_waits_for_a_lock_forces_nothing():
+    lock = threading.Lock()
+    lock.acquire()
+    thread = started(lock.acquire)
+    tap.wait_blocked(thread.native_id, lock=True)
+    outcome = thread.kill(until=0.1)
+    assert outcome.kind == "lock" and not outcome.raised, outcome
+    lock.release()
+    assert thread.get_result(30) is True
+
+
+def test_exactly_one_exception_at_any_moment():
+    """Killed from before its first bytecode to after its last: the kill and the thread tell the same story."""
+    killed = finished = 0
+    for i in range(2000):
+        seen = []
+
+        def work(turns=i % 100):
+            try:
+                for _ in range(turns):
+                    time.sleep(0)
+                return turns
+            except unstick.Interrupted as error:
+                seen.append(error)
+                raise
+
+        thread = started(work)
+        outcome = thread.kill()
+        thread.join(30)
+        assert not thread.is_alive() and len(seen) <= 1
+        if outcome.raised:
+            killed += 1
+            raises(unstick.Interrupted, thread.get_result, 30)
+        else:
+            finished += 1
+            assert thread.get_result(30) == i % 100
+    assert threading.active_count() == 1, threading.enumerate()
+    print(f"# {killed} killed, {finished} finished first")
+
+
+def test_kill_by_many_at_once():
+    thread = blocked(time.sleep, 1000)
+    outcomes = []
+    killers = [started(lambda: outcomes.append(thread.kill(until=20))) for _ in range(8)]
+    for killer in killers:
+        killer.get_result(30)
+    assert outcomes and any(outcome.raised for outcome in outcomes), outcomes
+    assert all(outcome.raised or outcome.kind == "gone" for outcome in outcomes), outcomes
+    raises(unstick.Interrupted, thread.get_result, 30)
+
+
+def test_join_can_be_interrupted_and_limited():
+    sleeper = blocked(time.sleep, 1000)
+    joiner = started(sleeper.join)
+    tap.wait_blocked(joiner.native_id, lock=True)
+    assert joiner.kill(until=20).raised
+    raises(unstick.Interrupted, joiner.get_result, 30)
+
+    def limited():
+        with unstick.timeout(0.05):
+            sleeper.join()
+
+    threading.excepthook, hook = lambda args: None, threading.excepthook
+    try:
+        raises(unstick.Timeout, started(limited).get_result, 30)
+    finally:
+        threading.excepthook = hook
+    sleeper.join(0.01)
+    assert sleeper.is_alive()
+    sleeper.kill()
+    sleeper.join()
+
+
+if __name__ == "__main__":
+    tap.run_module(globals())

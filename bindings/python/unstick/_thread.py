@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""unstick.Thread: a threading.Thread that can be ended, and asked for its result.
+
+An exception of kill() arrives in run() or not at all: `_killing` is held while one is under way, and the thread that has come out of
+run() does not go on to threading's own book-keeping before it has it.
+"""
+
+import threading
+import time
+from typing import Any, Optional, Type, Union
+
+from ._threads import Outcome, interrupt, stacks
+from ._unstick import Interrupted
+
+_POLL = 1.0  # the end of a thread is noticed this late if an exception of somebody else's hit the code that tells of it
+
+
+class Thread(threading.Thread):
+    """As threading.Thread; more: kill(), get_result(), outcome, and a join() that can itself be interrupted.
+
+    >>> thread = unstick.Thread(target=time.sleep, args=(1000000,))
+    >>> thread.start()
+    >>> thread.join(5)
+    >>> if thread.is_alive():
+    ...     print(thread.kill())
+    """
+
+    def __init__(self, group=None, target=None, name=None, args=(), kwargs=None, *, daemon=None) -> None:
+        super().__init__(group, target, name, args, kwargs, daemon=daemon)
+        self._call = (target, args, kwargs or {})
+        self._killing = threading.RLock()
+        self._over = False  # guarded by _killing: out of run()
+        self._told_end = threading.Event()
+        self._has_value = False
+        self._value: Any = None
+        self._error: Optional[BaseException] = None
+        self._sent: list = []
+        self._outcome: Optional[Outcome] = None
+
+    def start(self) -> None:
+        if self.ident is None:
+            run = self.run
+            self.run = lambda: self._carry(run)  # type: ignore
+        super().start()
+
+    def run(self) -> Any:
+        """Calls the target. What this returns, in a subclass too, is the result of the thread."""
+        target, args, kwargs = self._call
+        del self._call
+        return target(*args, **kwargs) if target else None
+
+    def _leave_run(self) -> None:
+        """A kill that is under way arrives here at the latest."""
+        while not self._killing.acquire(False):
+            time.sleep(0.001)
+        self._over = True
+        self._killing.release()
+
+    def _leave_run_anyway(self) -> None:
+        while not self._over:
+            try:
+                self._leave_run()
+            except BaseException:
+                pass  # another kill: what it was to end has ended
+
+    def _carry(self, run) -> None:
+        try:
+            value = run()
+            self._leave_run()
+            self._value, self._has_value = value, True
+        except BaseException as error:
+            self._error = error
+            self._leave_run_anyway()
+            if not self._was_sent(error):
+                raise
+        finally:
+            self.__dict__.pop("run", None)
+            self._told_end.set()
+
+    def _was_sent(self, error: BaseException) -> bool:
+        return any(error is sent or type(error) is sent for sent in self._sent)
+
+    def kill(self, exc: Union[BaseException, Type[BaseException]] = Interrupted, until: Optional[float] = 1.0) -> Outcome:
+        """Raise `exc` in the thread, whatever it does: unstick.interrupt(). Once, and only in its run().
+
+        Waits at most `until` seconds for the exception to arrive there; the thread then still has its `finally` blocks to run: join().
+        The outcome says what became of it; if `exc` did not arrive, what the thread is in, and why it could not be ended.
+        """
+        if self is threading.current_thread():
+            self._sent.append(exc)
+            return interrupt(self, exc, until)
+        with self._killing:
+            if self._over:
+                tid = self.native_id or 0
+                ended = f"{tid}: the thread has ended"
+                outcome = Outcome("gone", 0, tid, 0, -1, None, -1, "?", "", 0, 0.0, ended, False)
+            else:
+                self._sent.append(exc)
+                outcome = interrupt(self, exc, until)
+            self._outcome = outcome
+        return outcome
+
+    @property
+    def outcome(self) -> Optional[Outcome]:
+        """What became of the last kill(); None: there was none."""
+        return self._outcome
+
+    def join(self, timeout: Optional[float] = None) -> None:
+        """As threading.Thread.join(), and unstick.interrupt() and unstick.timeout() get a thread out of it."""
+        if self.ident is not None and self is not threading.current_thread():
+            until = None if timeout is None else time.monotonic() + timeout
+            while self.is_alive() and not self._told_end.is_set():
+                left = _POLL if until is None else min(_POLL, until - time.monotonic())
+                if left <= 0:
+                    return
+                self._told_end.wait(left)
+            if until is not None:
+                timeout = max(0.0, until - time.monotonic())
+        super().join(timeout)
+
+    def get_result(self, timeout: Optional[float] = None) -> Any:
+        """What the target returned; raises what it raised; TimeoutError, which says where it is, if it still runs after `timeout` seconds."""
+        self.join(timeout)
+        if self.is_alive():
+            where = [str(one) for one in stacks() if one.tid == self.native_id]
+            raise TimeoutError(f"no result after {timeout} s: {where[0] if where else self.name}")
+        if self._has_value:
+            return self._value
+        raise self._error or Interrupted(f"{self.name} was interrupted while it ended")
