@@ -69,6 +69,13 @@ class Result(unittest.TextTestResult):
         self.note(test, "unexpected success")
 
 
+def without_strangers(suite):
+    """Without the cases that hang in a virtual machine that cannot reach itself by vsock, whoever runs them."""
+    if isinstance(suite, unittest.TestCase):
+        return [] if "VSOCK" in suite.id() else [suite]
+    return [case for part in suite for case in without_strangers(part)]
+
+
 def child(with_unstick, names):
     """In the Python of a suite."""
     if with_unstick:
@@ -77,7 +84,7 @@ def child(with_unstick, names):
 
     test.support.use_resources = ["network", "subprocess"]
     loader = unittest.TestLoader()
-    suite = loader.loadTestsFromNames(names)
+    suite = unittest.TestSuite(without_strangers(loader.loadTestsFromNames(names)))
     unittest.TextTestRunner(stream=io.StringIO() if not os.environ.get("VERBOSE") else sys.stderr, resultclass=Result).run(suite)
     sys.stdout.flush()
     os._exit(0)
