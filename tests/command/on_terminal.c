@@ -9,6 +9,7 @@
  */
 #include <pty.h>
 #include <stdbool.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -62,6 +63,8 @@ int main(int argc, char **argv)
 	if (pid < 0)
 		return 77;
 	if (pid == 0) {
+		signal(SIGINT, SIG_DFL); /* a shell's background has both ignored */
+		signal(SIGQUIT, SIG_DFL);
 		execvp(argv[first + 1], argv + first + 1);
 		_exit(127);
 	}
