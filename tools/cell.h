@@ -11,8 +11,8 @@
 enum { CELL_SIZE = 512 };
 
 enum cell_style {
-	CELL_JSON = 1u << 0,   /* numbers as JSON has them */
-	CELL_JOINED = 1u << 1, /* for narrow tables: OBJECT has the fd too, FREE the reason in a word */
+	CELL_JSON = 1u << 0,    /* numbers as JSON has them */
+	CELL_JOINED = 1u << 1,  /* for narrow tables: OBJECT has the fd too, FREE the reason in a word */
 	CELL_CODES = 1u << 2,   /* WHY in a word */
 	CELL_NUMBERS = 1u << 3, /* HOLDER without the name */
 };

@@ -89,7 +89,8 @@ static const char *last_part(const char *path)
 /* Who runs what its first argument names. */
 static bool is_interpreter(const char *name)
 {
-	static const char *const names[] = {"python", "pypy", "perl", "ruby", "node", "php", "lua", "bash", "dash", "zsh", "ksh", "sh"};
+	static const char *const names[] = {"python", "pypy", "perl", "ruby", "node", "php",
+	                                    "lua",    "bash", "dash", "zsh",  "ksh",  "sh"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		size_t length = strlen(names[i]);

@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ *
+ * See moment.h.
+ */
 #include "limit/moment.h"
 
 #include <errno.h>

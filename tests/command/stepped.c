@@ -23,7 +23,7 @@ static pid_t start_command(const char *word)
 		dup2(null, STDOUT_FILENO);
 		dup2(null, STDERR_FILENO);
 		setpgid(0, 0);
-		signal(SIGINT, SIG_DFL); /* a shell's background has it ignored */
+		signal(SIGINT, SIG_DFL);                     /* a shell's background has it ignored */
 		setenv("ASAN_OPTIONS", "detect_leaks=0", 1); /* a traced process cannot look for leaks */
 		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
 		execl(command_path(), command_path(), "wake", word, NULL);
