@@ -2,6 +2,7 @@
 """Scopes: limits on calls and on computing, nesting, cancelling, rescheduling, shields, tokens, threads and forks."""
 
 import contextlib
+import importlib
 import os
 import socket
 import sys
@@ -309,9 +310,57 @@ def test_a_scope_is_left_by_its_own_thread():
 
 
 def test_wrong_arguments():
-    for wrong in (lambda: unstick.timeout("5"), lambda: unstick.timeout(), lambda: unstick.timeout(5, token=3)):
-        raises(TypeError, wrong)
+    wrong = {
+        "must be real number": lambda: unstick.timeout("5"),
+        "timeout() missing 1 required": lambda: unstick.timeout(),
+        "move_on_after() missing 1 required": lambda: unstick.move_on_after(token=None),
+        "takes 1 positional argument but 2": lambda: unstick.timeout(5, unstick.Token()),
+        "multiple values for argument 'seconds'": lambda: unstick.timeout(5, seconds=5),
+        "unexpected keyword argument 'second'": lambda: unstick.timeout(second=5),
+        "Token": lambda: unstick.timeout(5, token=3),
+    }
+    for text, call in wrong.items():
+        assert text in str(raises(TypeError, call)), text
     raises(ValueError, lambda: unstick.timeout(float("nan")))
+    raises(OverflowError, lambda: unstick.timeout(10**400))
+
+
+def test_arguments_by_name():
+    with unstick.timeout(token=unstick.Token(), seconds=1000) as scope:
+        assert 0 < scope.deadline - time.monotonic() <= 1000
+    with unstick.move_on_after(seconds=None) as scope:
+        assert scope.deadline is None
+
+
+def test_another_interpreter_makes_its_timeout_errors_itself():
+    try:
+        interpreters = importlib.import_module("_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters")
+    except ImportError:
+        raise tap.Skip("this CPython has no module for other interpreters")
+    ready, gone = os.pipe(), os.pipe()
+    number = interpreters.create()
+    code = f"""import os
+os.write({ready[1]}, b"x")
+os.set_blocking({gone[0]}, False)
+while True:
+    for _ in range(1000):
+        assert type(TimeoutError(1, "x")) is TimeoutError
+    try:
+        os.read({gone[0]}, 1)
+        break
+    except BlockingIOError:
+        pass
+"""
+    worker = tap.Worker(lambda: getattr(interpreters, "exec", interpreters.__dict__.get("run_string"))(number, code))
+    os.read(ready[0], 1)
+    for _ in range(100):
+        raises(unstick.Timeout, lambda: limited(0.001, block))
+    os.write(gone[1], b"x")
+    worker.join()
+    assert worker.error is None and worker.result is None, (worker.error, worker.result)
+    interpreters.destroy(number)
+    for fd in ready + gone:
+        os.close(fd)
 
 
 def test_generators_may_interleave_scopes():

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "arrival.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,9 +45,25 @@ static PyType_Spec arrival_spec = {.name = "unstick._unstick.Arrival", .flags = 
 
 /* ---- the hook */
 
+/* PyInterpreterState_Get(): 3.9. Interpreters may have a GIL each since 3.12, and share the type. */
+static void *(*interpreter_get)(void);
+static void *interpreter;
+
+static bool in_our_interpreter(void)
+{
+	return !interpreter_get || interpreter_get() == interpreter;
+}
+
+static void remember_interpreter(void)
+{
+	void *function = dlsym(RTLD_DEFAULT, "PyInterpreterState_Get");
+	memcpy(&interpreter_get, &function, sizeof function); /* ISO C has no cast for it */
+	interpreter = function ? interpreter_get() : NULL;
+}
+
 static PyObject *alloc_timeout_error(PyTypeObject *type, Py_ssize_t items)
 {
-	if (delivery_list && delivery_take(DELIVERY_BY_CALL))
+	if (in_our_interpreter() && delivery_list && delivery_take(DELIVERY_BY_CALL))
 		return NULL;
 	return PyType_GenericAlloc(type, items);
 }
@@ -109,6 +126,7 @@ int arrival_initialise(PyObject *module)
 	Py_XDECREF(bases);
 	if (!arrival_type)
 		return -1;
+	remember_interpreter();
 	hook_timeout_error();
 	return PyModule_AddIntConstant(module, "hooked", arrival_errno == -ETIMEDOUT);
 }

@@ -19,7 +19,7 @@
 
 static bool to_ns(PyObject *seconds, int64_t *ret)
 {
-	double value = PyFloat_AsDouble(seconds);
+	double value = PyLong_Check(seconds) ? PyLong_AsDouble(seconds) : PyFloat_AsDouble(seconds);
 	if (value == -1.0 && PyErr_Occurred())
 		return false;
 	if (isnan(value)) {
@@ -121,14 +121,14 @@ static void in_forked_child(void)
 }
 
 static PyMethodDef functions[] = {
-        {"timeout", (PyCFunction)(void (*)(void))scope_timeout, METH_VARARGS | METH_KEYWORDS,
+        {"timeout", (PyCFunction)(void (*)(void))scope_timeout, METH_FASTCALL | METH_KEYWORDS,
          "timeout(seconds, *, token=None)\n--\n\n"
          "with timeout(5): the block ends within 5 seconds, or is cut short and raises Timeout.\n\n"
          "The limit holds for all that the block does together, whatever library makes the calls: each blocking call in it\n"
          "comes out, and so does a loop that only computes. None: no limit of its own. With a token the block is also cut\n"
          "short, with Cancelled, when that is cancelled. Works in any thread. Blocks may be nested; only the one whose limit\n"
          "it was raises its Timeout, and exception.scope is that block's scope."},
-        {"move_on_after", (PyCFunction)(void (*)(void))scope_move_on_after, METH_VARARGS | METH_KEYWORDS,
+        {"move_on_after", (PyCFunction)(void (*)(void))scope_move_on_after, METH_FASTCALL | METH_KEYWORDS,
          "move_on_after(seconds, *, token=None)\n--\n\n"
          "with move_on_after(5) as scope: as timeout(), but nothing is raised: the program goes on after the block, and\n"
          "scope.cancelled_caught is True."},

@@ -17,6 +17,11 @@
 
 #include "unstick.h"
 
+/* Part of CPython since 3.7, and as it is now; of the limited API since 3.10 (Doc/c-api/structures.rst). */
+#ifndef METH_FASTCALL
+#define METH_FASTCALL 0x0080
+#endif
+
 #define PY_MS INT64_C(1000000)
 
 /* Seconds as Python has them (a number, or None for never) into a span of ns. false: an error is set. */

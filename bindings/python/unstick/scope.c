@@ -3,7 +3,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
-#include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "errors.h"
@@ -11,6 +11,7 @@
 #include "token.h"
 
 static PyTypeObject *scope_type;
+static struct scope *spare;
 /* Before 3.10 an asynchronous exception may arrive between the end of a block and its __exit__, which is then not called (bpo-29988):
  * the scope seems to be open still, and must not fire again. */
 static bool checks_at_calls_only;
@@ -41,21 +42,52 @@ void scope_disable(struct scope *me)
 
 static void scope_raise(struct delivery *delivery)
 {
-	struct scope *me = (struct scope *)(void *)((char *)delivery - offsetof(struct scope, delivery));
+	struct scope *me = ((struct scope_delivery *)(void *)delivery)->scope;
 	me->struck = true;
 	me->lane->taken_at = delivery->taken_at;
 	me->spent = delivery->by_slot && !checks_at_calls_only;
 	errors_raise(me->reason, me->span, (PyObject *)me, NULL);
 }
 
+struct delivery *scope_fire(struct scope *me)
+{
+	if (!me->firing)
+		me->firing = calloc(1, sizeof *me->firing);
+	if (!me->firing)
+		return NULL;
+	struct delivery *delivery = &me->firing->delivery;
+	me->firing->scope = me;
+	delivery->ident = me->lane->ident;
+	delivery->tid = me->lane->tid;
+	delivery->raise = scope_raise;
+	return delivery_open(delivery) ? NULL : delivery;
+}
+
+/* A call was ended for it, or is being ended now. */
+static bool has_cut(const struct scope *me)
+{
+	return me->firing && me->firing->delivery.cut;
+}
+
+/* Nothing of it arrives afterwards. */
+static void withdraw(struct scope *me)
+{
+	if (!scope_under_way(me))
+		return;
+	me->struck = me->struck || has_cut(me);
+	delivery_close(&me->firing->delivery);
+}
+
 /* ---- made */
 
 static PyObject *scope_new(enum scope_kind kind, int64_t span, PyObject *token)
 {
-	allocfunc alloc = (allocfunc)PyType_GetSlot(scope_type, Py_tp_alloc);
-	struct scope *me = (struct scope *)(void *)alloc(scope_type, 0);
-	if (!me)
-		return NULL;
+	struct scope *me = spare;
+	spare = NULL;
+	if (!me && !(me = PyObject_Malloc(sizeof *me)))
+		return PyErr_NoMemory();
+	PyObject_Init((PyObject *)me, scope_type);
+	memset((char *)me + sizeof(PyObject), 0, sizeof *me - sizeof(PyObject));
 	me->kind = kind;
 	me->span = span;
 	me->deadline = UNSTICK_NEVER;
@@ -66,30 +98,56 @@ static PyObject *scope_new(enum scope_kind kind, int64_t span, PyObject *token)
 	return (PyObject *)me;
 }
 
-static PyObject *make(enum scope_kind kind, PyObject *args, PyObject *keywords)
+/* (seconds, *, token=None). false: an error is set. */
+static bool parse(const char *function, PyObject *const *args, Py_ssize_t given, PyObject *names, PyObject **seconds,
+                  PyObject **token)
 {
-	static char *names[] = {"seconds", "token", NULL};
-	PyObject *seconds = Py_None, *token = Py_None;
+	Py_ssize_t named = names ? PyTuple_Size(names) : 0;
+	*seconds = given > 0 ? args[0] : NULL;
+	*token = Py_None;
+	if (given > 1) {
+		PyErr_Format(PyExc_TypeError, "%s() takes 1 positional argument but %zd were given", function, given);
+		return false;
+	}
+	for (Py_ssize_t i = 0; i < named; i++) {
+		PyObject *name = PyTuple_GetItem(names, i); /* borrowed */
+		bool is_seconds = PyUnicode_CompareWithASCIIString(name, "seconds") == 0;
+		if (is_seconds && *seconds) {
+			PyErr_Format(PyExc_TypeError, "%s() got multiple values for argument 'seconds'", function);
+			return false;
+		}
+		if (!is_seconds && PyUnicode_CompareWithASCIIString(name, "token") != 0) {
+			PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", function, name);
+			return false;
+		}
+		*(is_seconds ? seconds : token) = args[given + i];
+	}
+	if (!*seconds)
+		PyErr_Format(PyExc_TypeError, "%s() missing 1 required argument: 'seconds'", function);
+	return *seconds;
+}
+
+static PyObject *make(enum scope_kind kind, PyObject *const *args, Py_ssize_t given, PyObject *names)
+{
+	PyObject *seconds, *token;
 	int64_t span;
-	if (!keywords && PyTuple_Size(args) == 1)
-		seconds = PyTuple_GetItem(args, 0); /* the usual call */
-	else if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|$O", names, &seconds, &token))
+	if (!parse(kind == SCOPE_RAISE ? "timeout" : "move_on_after", args, given, names, &seconds, &token))
 		return NULL;
 	if (!python_span(seconds, &span) || (token != Py_None && !token_check(token)))
 		return NULL;
 	return scope_new(kind, span, token);
 }
 
-PyObject *scope_timeout(PyObject *module, PyObject *args, PyObject *keywords)
+PyObject *scope_timeout(PyObject *module, PyObject *const *args, Py_ssize_t given, PyObject *names)
 {
 	(void)module;
-	return make(SCOPE_RAISE, args, keywords);
+	return make(SCOPE_RAISE, args, given, names);
 }
 
-PyObject *scope_move_on_after(PyObject *module, PyObject *args, PyObject *keywords)
+PyObject *scope_move_on_after(PyObject *module, PyObject *const *args, Py_ssize_t given, PyObject *names)
 {
 	(void)module;
-	return make(SCOPE_SWALLOW, args, keywords);
+	return make(SCOPE_SWALLOW, args, given, names);
 }
 
 PyObject *scope_shield(PyObject *module, PyObject *unused)
@@ -104,10 +162,8 @@ PyObject *scope_shield(PyObject *module, PyObject *unused)
 /* What is on its way here from outside the shield is withdrawn, and comes when the shield is left. */
 static void hold_off_outer(struct scope *me)
 {
-	for (struct scope *i = me->outer; i; i = i->outer) {
-		i->struck = i->struck || i->delivery.cut;
-		delivery_close(&i->delivery);
-	}
+	for (struct scope *i = me->outer; i; i = i->outer)
+		withdraw(i);
 }
 
 static void look_now(struct scope *me)
@@ -133,9 +189,6 @@ static PyObject *scope_enter(PyObject *self, PyObject *unused)
 	me->lane = lane;
 	me->outer = lane->top;
 	lane->top = me;
-	me->delivery.ident = lane->ident;
-	me->delivery.tid = lane->tid;
-	me->delivery.raise = scope_raise;
 	if (me->kind == SCOPE_SHIELD)
 		hold_off_outer(me);
 	if (me->span != INT64_MAX && me->deadline == UNSTICK_NEVER)
@@ -168,7 +221,7 @@ static bool is_ours(struct scope *me, PyObject *value)
 	if (ours || others || !PyErr_GivenExceptionMatches(value, PyExc_Exception))
 		return ours;
 	/* The call's error became this one in C: nobody has seen ours. */
-	return (me->delivery.cut && !me->delivery.taken) || errors_has_cause(value, (PyObject *)me);
+	return (has_cut(me) && !me->firing->delivery.taken) || errors_has_cause(value, (PyObject *)me);
 }
 
 static PyObject *leave_struck(struct scope *me, PyObject *value)
@@ -188,7 +241,7 @@ static PyObject *leave_struck(struct scope *me, PyObject *value)
 	return NULL;
 }
 
-static PyObject *scope_exit(PyObject *self, PyObject *args)
+static PyObject *scope_exit(PyObject *self, PyObject *const *args, Py_ssize_t given)
 {
 	struct scope *me = (struct scope *)(void *)self;
 	if (!me->lane) {
@@ -200,10 +253,7 @@ static PyObject *scope_exit(PyObject *self, PyObject *args)
 		                "a scope is left by the thread that entered it: is it in a generator that moved?");
 		return NULL;
 	}
-	if (me->delivery.open) {
-		me->struck = me->struck || me->delivery.cut;
-		delivery_close(&me->delivery);
-	}
+	withdraw(me);
 	struct lane *lane = me->lane;
 	take_out(me);
 	if (me->struck)
@@ -212,7 +262,7 @@ static PyObject *scope_exit(PyObject *self, PyObject *args)
 		service_look_at(lane_step(lane, unstick_now()));
 	if (!me->struck)
 		Py_RETURN_FALSE;
-	PyObject *value = PyTuple_Size(args) > 1 ? PyTuple_GetItem(args, 1) : NULL;
+	PyObject *value = given > 1 ? args[1] : NULL;
 	return leave_struck(me, value == Py_None ? NULL : value);
 }
 
@@ -221,11 +271,15 @@ static void scope_dealloc(PyObject *self)
 	struct scope *me = (struct scope *)(void *)self;
 	PyTypeObject *type = Py_TYPE(self);
 	if (me->lane) { /* in a generator that was thrown away */
-		delivery_close(&me->delivery);
+		withdraw(me);
 		take_out(me);
 	}
+	free(me->firing);
 	Py_XDECREF(me->token);
-	((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+	if (spare)
+		PyObject_Free(self);
+	else
+		spare = me;
 	Py_DECREF(type);
 }
 
@@ -277,21 +331,21 @@ static PyObject *get_fired(PyObject *self, void *unused)
 {
 	(void)unused;
 	struct scope *me = (struct scope *)(void *)self;
-	return PyBool_FromLong(me->struck || me->delivery.cut);
+	return PyBool_FromLong(me->struck || has_cut(me));
 }
 
 static PyObject *get_outcome(PyObject *self, void *unused)
 {
 	(void)unused;
 	struct scope *me = (struct scope *)(void *)self;
-	if (me->delivery.begun == 0)
+	if (!me->firing)
 		Py_RETURN_NONE;
-	return python_from_outcome(&me->delivery.outcome);
+	return python_from_outcome(&me->firing->delivery.outcome);
 }
 
 static PyMethodDef methods[] = {
         {"__enter__", scope_enter, METH_NOARGS, NULL},
-        {"__exit__", scope_exit, METH_VARARGS, NULL},
+        {"__exit__", (PyCFunction)(void (*)(void))scope_exit, METH_FASTCALL, NULL},
         {"cancel", scope_cancel, METH_NOARGS, "Cancel the scope, from any thread: whatever it is doing comes out with Cancelled."},
         {"reschedule", scope_reschedule, METH_O,
          "Move the deadline to a moment of time.monotonic(); None: no deadline. RuntimeError once it has fired."},
