@@ -82,7 +82,7 @@ def cancel_until(victim, firings):
 
 def run_against_cancels(body):
     victim = Victim(body, None)
-    cancel_until(victim, FIRINGS // 4)
+    cancel_until(victim, -(-FIRINGS // 3))  # a third each
     return victim
 
 
