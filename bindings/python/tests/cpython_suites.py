@@ -102,8 +102,8 @@ def results(with_unstick, names):
         output.seek(0)
         lines = output.read().decode(errors="replace").splitlines()
     found = {}
-    for line in lines:
-        match = re.match(r"@ (?:setUpClass \(|setUpModule \()?(\S+?)\)? (ok|error|fail|skip|expected failure|unexpected success)$", line)
+    for line in lines:  # what the suites print themselves stands before it
+        match = re.search(r"@ (?:setUpClass \(|setUpModule \()?(\S+?)\)? (ok|error|fail|skip|expected failure|unexpected success)$", line)
         if match and found.get(match[1], "ok") in ("ok", "skip"):
             found[match[1]] = match[2]
     return found
