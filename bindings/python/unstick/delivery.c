@@ -86,6 +86,13 @@ void delivery_close(struct delivery *me)
 	me->thread = unstick_thread_unref(me->thread);
 }
 
+void delivery_hold(unsigned long ident)
+{
+	for (struct delivery *i = delivery_list; i; i = i->next)
+		if (i->ident == ident)
+			slot_clear(i);
+}
+
 bool delivery_take(enum delivery_way way)
 {
 	unsigned long self = PyThread_get_thread_ident();

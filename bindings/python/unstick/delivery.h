@@ -62,6 +62,9 @@ bool delivery_take(enum delivery_way way);
  * is set, and wakes the thread; or None; or False: the slot is to stay empty until the next look. NULL: there is none. */
 void delivery_set_lock_helper(PyObject *callable);
 
+/* What is in the slot of a thread that has entered a shield is taken out, until the next look. */
+void delivery_hold(unsigned long ident);
+
 void delivery_after_fork(void);
 
 #endif

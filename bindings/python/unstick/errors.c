@@ -2,24 +2,24 @@
 #include "errors.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 static PyObject *timeout, *interrupted, *cancelled;
 
-static PyObject *make(int reason, int64_t span)
+static PyObject *make(enum errors_kind kind, const char *text)
 {
-	char text[64];
-	if (reason == -ECANCELED)
-		return PyObject_CallFunction(cancelled, "s", "the scope was cancelled");
-	if (span == INT64_MAX)
-		return PyObject_CallFunction(timeout, "is", ETIMEDOUT, "the token's time was over");
-	snprintf(text, sizeof text, "not done after %.3f s", (double)span / 1e9);
-	return PyObject_CallFunction(timeout, "is", ETIMEDOUT, text);
+	if (kind == ERRORS_TIMEOUT)
+		return PyObject_CallFunction(timeout, "is", ETIMEDOUT, text);
+	return PyObject_CallFunction(kind == ERRORS_CANCELLED ? cancelled : interrupted, "s", text);
 }
 
-void errors_raise(int reason, int64_t span, PyObject *scope, PyObject *cause)
+bool errors_insists(PyObject *value)
 {
-	PyObject *value = make(reason, span);
+	return (PyObject *)Py_TYPE(value) == interrupted;
+}
+
+void errors_raise(enum errors_kind kind, const char *text, PyObject *scope, PyObject *cause)
+{
+	PyObject *value = make(kind, text);
 	if (value && PyObject_SetAttrString(value, "scope", scope) == 0) {
 		if (cause) {
 			Py_INCREF(cause);
@@ -59,6 +59,51 @@ bool errors_has_cause(PyObject *value, PyObject *scope)
 	return found;
 }
 
+/* ---- the classes */
+
+/* Without the scope, which means nothing in another process. */
+static PyObject *reduce(PyObject *self, PyObject *unused)
+{
+	(void)unused;
+	PyObject *arguments = PyObject_GetAttrString(self, "args"), *names = PyObject_GetAttrString(self, "__dict__");
+	PyObject *others = names ? PyDict_Copy(names) : NULL;
+	PyObject *reduced = NULL;
+	if (arguments && others && (PyDict_DelItemString(others, "scope") == 0 || (PyErr_Clear(), true)))
+		reduced = Py_BuildValue("(OOO)", (PyObject *)Py_TYPE(self), arguments, others);
+	Py_XDECREF(arguments);
+	Py_XDECREF(names);
+	Py_XDECREF(others);
+	return reduced;
+}
+
+/* For people: without "[Errno 110]". */
+static PyObject *timeout_str(PyObject *self, PyObject *unused)
+{
+	(void)unused;
+	PyObject *text = PyObject_GetAttrString(self, "strerror");
+	if (text && PyUnicode_Check(text))
+		return text;
+	Py_CLEAR(text);
+	PyErr_Clear();
+	PyObject *arguments = PyObject_GetAttrString(self, "args");
+	Py_ssize_t count = arguments ? PyTuple_Size(arguments) : -1;
+	if (count >= 0)
+		text = count == 0 ? PyUnicode_FromString("") : PyObject_Str(count == 1 ? PyTuple_GetItem(arguments, 0) : arguments);
+	Py_XDECREF(arguments);
+	return text;
+}
+
+static PyMethodDef reduce_method = {"__reduce__", reduce, METH_NOARGS, NULL};
+static PyMethodDef str_method = {"__str__", timeout_str, METH_NOARGS, NULL};
+
+static int add_method(PyObject *type, PyMethodDef *method)
+{
+	PyObject *descriptor = PyDescr_NewMethod((PyTypeObject *)(void *)type, method);
+	int error = descriptor ? PyObject_SetAttrString(type, method->ml_name, descriptor) : -1;
+	Py_XDECREF(descriptor);
+	return error;
+}
+
 static int add(PyObject *module, const char *name, PyObject *error)
 {
 	if (!error)
@@ -87,6 +132,8 @@ int errors_initialise(PyObject *module)
 		return -1;
 	cancelled = PyErr_NewExceptionWithDoc("unstick.Cancelled", "The scope, or its token, was cancelled. A BaseException.",
 	                                      interrupted, NULL);
+	if (add_method(timeout, &reduce_method) || add_method(interrupted, &reduce_method) || add_method(timeout, &str_method))
+		return -1;
 	return add(module, "Timeout", timeout) || add(module, "Interrupted", interrupted) || add(module, "Cancelled", cancelled)
 	               ? -1
 	               : 0;

@@ -9,8 +9,12 @@
 
 int errors_initialise(PyObject *module);
 
-/* Sets the error: Timeout for -ETIMEDOUT, Cancelled for -ECANCELED. `cause` may be NULL. */
-void errors_raise(int reason, int64_t span, PyObject *scope, PyObject *cause);
+enum errors_kind { ERRORS_TIMEOUT, ERRORS_CANCELLED, ERRORS_INSISTENT /* an Interrupted, to be made a Timeout */ };
+
+/* Sets the error. `cause` may be NULL. */
+void errors_raise(enum errors_kind kind, const char *text, PyObject *scope, PyObject *cause);
+/* Is it of that kind? */
+bool errors_insists(PyObject *value);
 /* The scope that has raised `value`, a new reference; NULL: none. */
 PyObject *errors_scope(PyObject *value);
 /* Is an exception of the scope among the causes and contexts of `value`? */

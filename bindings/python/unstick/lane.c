@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -46,6 +47,16 @@ static void drop_ended(void)
 	}
 }
 
+/* A thread that asks for limits wants the signal that keeps them, even if it blocks all others for its sigwait(). */
+static void let_signal_in(void)
+{
+	sigset_t ours;
+	int error = unstick_init(NULL);
+	sigemptyset(&ours);
+	if ((error == 0 || error == -EALREADY) && sigaddset(&ours, unstick_signal()) == 0)
+		pthread_sigmask(SIG_UNBLOCK, &ours, NULL);
+}
+
 static struct lane *lane_new(void)
 {
 	drop_ended();
@@ -54,6 +65,7 @@ static struct lane *lane_new(void)
 		free(lane);
 		return NULL;
 	}
+	let_signal_in();
 	lane->ident = PyThread_get_thread_ident();
 	lane->tid = (pid_t)syscall(SYS_gettid);
 	lane->next = lanes;
@@ -78,6 +90,16 @@ void lane_after_fork(void)
 	own_lane->tid = (pid_t)syscall(SYS_gettid);
 	for (struct scope *i = own_lane->top; i; i = i->outer)
 		scope_disable(i);
+}
+
+bool lane_is_shielded(unsigned long ident)
+{
+	for (const struct lane *lane = lanes; lane; lane = lane->next)
+		if (lane->ident == ident && !atomic_load(&lane->ended))
+			for (const struct scope *i = lane->top; i; i = i->outer)
+				if (i->kind == SCOPE_SHIELD)
+					return true;
+	return false;
 }
 
 /* ---- firing */
@@ -136,6 +158,8 @@ static unstick_time step(struct lane *lane, unstick_time now)
 	delivery_push(delivery);
 	if (delivery->open && !delivery->gone)
 		next = earlier(next, delivery->at);
+	if (delivery->open)
+		scope_tell_overdue(due, now);
 	Py_DECREF(due);
 	return next;
 }

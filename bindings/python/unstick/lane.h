@@ -31,6 +31,9 @@ struct lane *lane_self(void);
 unstick_time lane_step(struct lane *lane, unstick_time now);
 unstick_time lane_step_all(unstick_time now);
 
+/* Is that thread in a shield? Then nothing is raised in it. */
+bool lane_is_shielded(unsigned long ident);
+
 int lane_initialise(void);
 void lane_after_fork(void);
 

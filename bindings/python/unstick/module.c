@@ -12,6 +12,7 @@
 #include "interrupt.h"
 #include "lock.h"
 #include "scope.h"
+#include "scope_type.h"
 #include "service.h"
 #include "token.h"
 
@@ -150,7 +151,8 @@ static int fill(PyObject *module)
 		python_error(error, "unstick");
 		return -1;
 	}
-	if (errors_initialise(module) || arrival_initialise(module) || token_initialise(module) || scope_initialise(module) ||
+	scope_initialise();
+	if (errors_initialise(module) || arrival_initialise(module) || token_initialise(module) || scope_type_initialise(module) ||
 	    lock_initialise(module))
 		return -1;
 	return PyModule_AddStringConstant(module, "version", unstick_version());

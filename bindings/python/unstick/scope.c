@@ -2,19 +2,21 @@
 #include "scope.h"
 
 #include <errno.h>
-#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "errors.h"
 #include "service.h"
 #include "token.h"
 
-static PyTypeObject *scope_type;
-static struct scope *spare;
 /* Before 3.10 an asynchronous exception may arrive between the end of a block and its __exit__, which is then not called (bpo-29988):
  * the scope seems to be open still, and must not fire again. */
 static bool checks_at_calls_only;
+static bool tells; /* UNSTICK_LOG=stderr */
+
+static const int64_t WORTH_TELLING = 100 * PY_MS, INSISTS_AFTER = 1000 * PY_MS, TELLS_AFTER = 1000 * PY_MS;
 
 /* ---- why it fires */
 
@@ -25,7 +27,7 @@ int scope_reason(struct scope *me, unstick_time now)
 	if (me->cancelled)
 		me->reason = -ECANCELED;
 	else if (me->token && token_fired(me->token))
-		me->reason = token_fired(me->token);
+		me->reason = token_fired(me->token), me->by_token = true;
 	else if (now >= me->deadline)
 		me->reason = -ETIMEDOUT;
 	return me->reason;
@@ -40,14 +42,54 @@ void scope_disable(struct scope *me)
 	Py_CLEAR(me->token);
 }
 
+/* ---- what it raises */
+
+static void print_late(char *text, size_t size, int64_t late)
+{
+	if (late >= WORTH_TELLING)
+		snprintf(text, size, "; it came out %.1f s after that", (double)late / 1e9);
+}
+
+static void raise_it(const struct scope *me, enum errors_kind kind, PyObject *cause)
+{
+	char text[128] = "there was no time left", late[48] = "";
+	if (me->by_token)
+		snprintf(text, sizeof text, "the token %s", me->reason == -ECANCELED ? "was cancelled" : "was out of time");
+	else if (me->reason == -ECANCELED)
+		snprintf(text, sizeof text, "the scope was cancelled");
+	else if (me->span > 0) {
+		print_late(late, sizeof late, unstick_now() - me->deadline);
+		snprintf(text, sizeof text, "not done after %.*f s%s%s", me->span < PY_MS ? 6 : 3, (double)me->span / 1e9, late,
+		         kind == ERRORS_INSISTENT ? "; Timeout was caught, and the block went on" : "");
+	}
+	errors_raise(kind, text, (PyObject *)me, cause);
+}
+
+static enum errors_kind usual_kind(const struct scope *me)
+{
+	return me->reason == -ECANCELED ? ERRORS_CANCELLED : ERRORS_TIMEOUT;
+}
+
+/* Code that catches TimeoutError and tries again gets something that it does not catch; the end of the scope makes it a Timeout. */
+static enum errors_kind kind_at(const struct scope *me, unstick_time now)
+{
+	bool caught_for_long = me->struck_at && now - me->struck_at >= INSISTS_AFTER;
+	return me->reason == -ETIMEDOUT && caught_for_long ? ERRORS_INSISTENT : usual_kind(me);
+}
+
 static void scope_raise(struct delivery *delivery)
 {
 	struct scope *me = ((struct scope_delivery *)(void *)delivery)->scope;
+	enum errors_kind kind = kind_at(me, delivery->taken_at);
 	me->struck = true;
+	if (!me->struck_at)
+		me->struck_at = delivery->taken_at;
 	me->lane->taken_at = delivery->taken_at;
 	me->spent = delivery->by_slot && !checks_at_calls_only;
-	errors_raise(me->reason, me->span, (PyObject *)me, NULL);
+	raise_it(me, kind, NULL);
 }
+
+/* ---- firing */
 
 struct delivery *scope_fire(struct scope *me)
 {
@@ -63,8 +105,7 @@ struct delivery *scope_fire(struct scope *me)
 	return delivery_open(delivery) ? NULL : delivery;
 }
 
-/* A call was ended for it, or is being ended now. */
-static bool has_cut(const struct scope *me)
+bool scope_has_cut(const struct scope *me)
 {
 	return me->firing && me->firing->delivery.cut;
 }
@@ -74,87 +115,8 @@ static void withdraw(struct scope *me)
 {
 	if (!scope_under_way(me))
 		return;
-	me->struck = me->struck || has_cut(me);
+	me->struck = me->struck || scope_has_cut(me);
 	delivery_close(&me->firing->delivery);
-}
-
-/* ---- made */
-
-static PyObject *scope_new(enum scope_kind kind, int64_t span, PyObject *token)
-{
-	struct scope *me = spare;
-	spare = NULL;
-	if (!me && !(me = PyObject_Malloc(sizeof *me)))
-		return PyErr_NoMemory();
-	PyObject_Init((PyObject *)me, scope_type);
-	memset((char *)me + sizeof(PyObject), 0, sizeof *me - sizeof(PyObject));
-	me->kind = kind;
-	me->span = span;
-	me->deadline = UNSTICK_NEVER;
-	if (token != Py_None) {
-		Py_INCREF(token);
-		me->token = token;
-	}
-	return (PyObject *)me;
-}
-
-/* (seconds, *, token=None). false: an error is set. */
-static bool parse(const char *function, PyObject *const *args, Py_ssize_t given, PyObject *names, PyObject **seconds,
-                  PyObject **token)
-{
-	Py_ssize_t named = names ? PyTuple_Size(names) : 0;
-	*seconds = given > 0 ? args[0] : NULL;
-	*token = Py_None;
-	if (given > 1) {
-		PyErr_Format(PyExc_TypeError, "%s() takes 1 positional argument but %zd were given", function, given);
-		return false;
-	}
-	for (Py_ssize_t i = 0; i < named; i++) {
-		PyObject *name = PyTuple_GetItem(names, i); /* borrowed */
-		bool is_seconds = PyUnicode_CompareWithASCIIString(name, "seconds") == 0;
-		if (is_seconds && *seconds) {
-			PyErr_Format(PyExc_TypeError, "%s() got multiple values for argument 'seconds'", function);
-			return false;
-		}
-		if (!is_seconds && PyUnicode_CompareWithASCIIString(name, "token") != 0) {
-			PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", function, name);
-			return false;
-		}
-		*(is_seconds ? seconds : token) = args[given + i];
-	}
-	if (!*seconds)
-		PyErr_Format(PyExc_TypeError, "%s() missing 1 required argument: 'seconds'", function);
-	return *seconds;
-}
-
-static PyObject *make(enum scope_kind kind, PyObject *const *args, Py_ssize_t given, PyObject *names)
-{
-	PyObject *seconds, *token;
-	int64_t span;
-	if (!parse(kind == SCOPE_RAISE ? "timeout" : "move_on_after", args, given, names, &seconds, &token))
-		return NULL;
-	if (!python_span(seconds, &span) || (token != Py_None && !token_check(token)))
-		return NULL;
-	return scope_new(kind, span, token);
-}
-
-PyObject *scope_timeout(PyObject *module, PyObject *const *args, Py_ssize_t given, PyObject *names)
-{
-	(void)module;
-	return make(SCOPE_RAISE, args, given, names);
-}
-
-PyObject *scope_move_on_after(PyObject *module, PyObject *const *args, Py_ssize_t given, PyObject *names)
-{
-	(void)module;
-	return make(SCOPE_SWALLOW, args, given, names);
-}
-
-PyObject *scope_shield(PyObject *module, PyObject *unused)
-{
-	(void)module;
-	(void)unused;
-	return scope_new(SCOPE_SHIELD, INT64_MAX, Py_None);
 }
 
 /* ---- entered */
@@ -164,14 +126,15 @@ static void hold_off_outer(struct scope *me)
 {
 	for (struct scope *i = me->outer; i; i = i->outer)
 		withdraw(i);
+	delivery_hold(me->lane->ident);
 }
 
-static void look_now(struct scope *me)
+void scope_look_now(struct scope *me)
 {
 	service_look_at(lane_step(me->lane, unstick_now()));
 }
 
-static PyObject *scope_enter(PyObject *self, PyObject *unused)
+PyObject *scope_enter(PyObject *self, PyObject *unused)
 {
 	struct scope *me = (struct scope *)(void *)self;
 	(void)unused;
@@ -195,7 +158,7 @@ static PyObject *scope_enter(PyObject *self, PyObject *unused)
 		me->deadline = unstick_after_ns(me->span);
 	service_look_at(me->deadline);
 	if (me->span <= 0 || me->cancelled || me->token)
-		look_now(me);
+		scope_look_now(me);
 	Py_INCREF(self);
 	return self;
 }
@@ -221,7 +184,7 @@ static bool is_ours(struct scope *me, PyObject *value)
 	if (ours || others || !PyErr_GivenExceptionMatches(value, PyExc_Exception))
 		return ours;
 	/* The call's error became this one in C: nobody has seen ours. */
-	return (has_cut(me) && !me->firing->delivery.taken) || errors_has_cause(value, (PyObject *)me);
+	return (scope_has_cut(me) && !me->firing->delivery.taken) || errors_has_cause(value, (PyObject *)me);
 }
 
 static PyObject *leave_struck(struct scope *me, PyObject *value)
@@ -232,16 +195,16 @@ static PyObject *leave_struck(struct scope *me, PyObject *value)
 		me->caught = true;
 		Py_RETURN_TRUE;
 	}
-	PyObject *scope = value ? errors_scope(value) : NULL;
+	PyObject *scope = value && !errors_insists(value) ? errors_scope(value) : NULL;
 	bool itself = scope == (PyObject *)me;
 	Py_XDECREF(scope);
 	if (itself)
 		Py_RETURN_FALSE;
-	errors_raise(me->reason, me->span, (PyObject *)me, value);
+	raise_it(me, usual_kind(me), value);
 	return NULL;
 }
 
-static PyObject *scope_exit(PyObject *self, PyObject *const *args, Py_ssize_t given)
+PyObject *scope_exit(PyObject *self, PyObject *const *args, Py_ssize_t given)
 {
 	struct scope *me = (struct scope *)(void *)self;
 	if (!me->lane) {
@@ -253,6 +216,8 @@ static PyObject *scope_exit(PyObject *self, PyObject *const *args, Py_ssize_t gi
 		                "a scope is left by the thread that entered it: is it in a generator that moved?");
 		return NULL;
 	}
+	if (me->firing && me->deadline != UNSTICK_NEVER)
+		me->overrun = unstick_now() - me->deadline;
 	withdraw(me);
 	struct lane *lane = me->lane;
 	take_out(me);
@@ -266,118 +231,27 @@ static PyObject *scope_exit(PyObject *self, PyObject *const *args, Py_ssize_t gi
 	return leave_struck(me, value == Py_None ? NULL : value);
 }
 
-static void scope_dealloc(PyObject *self)
+void scope_abandon(struct scope *me)
 {
-	struct scope *me = (struct scope *)(void *)self;
-	PyTypeObject *type = Py_TYPE(self);
-	if (me->lane) { /* in a generator that was thrown away */
-		withdraw(me);
-		take_out(me);
-	}
-	free(me->firing);
-	Py_XDECREF(me->token);
-	if (spare)
-		PyObject_Free(self);
-	else
-		spare = me;
-	Py_DECREF(type);
+	withdraw(me);
+	take_out(me);
 }
 
-/* ---- its methods */
-
-static PyObject *scope_cancel(PyObject *self, PyObject *unused)
+void scope_tell_overdue(struct scope *me, unstick_time now)
 {
-	struct scope *me = (struct scope *)(void *)self;
-	(void)unused;
-	me->cancelled = true;
-	if (me->lane)
-		look_now(me);
-	Py_RETURN_NONE;
+	char text[256];
+	if (!tells || me->firing->told || now - me->firing->delivery.begun < TELLS_AFTER)
+		return;
+	me->firing->told = true;
+	unstick_outcome_print(&me->firing->delivery.outcome, text, sizeof text);
+	dprintf(STDERR_FILENO, "unstick: a scope of Python's should have ended %.1f s ago, and could not be: %s\n",
+	        (double)(now - me->firing->delivery.begun) / 1e9, text);
 }
 
-static PyObject *scope_reschedule(PyObject *self, PyObject *when)
+void scope_initialise(void)
 {
-	struct scope *me = (struct scope *)(void *)self;
-	unstick_time deadline;
-	if (!python_moment(when, &deadline))
-		return NULL;
-	if (me->reason || (me->entered && !me->lane)) {
-		PyErr_SetString(PyExc_RuntimeError,
-		                me->reason ? "the scope has fired: it cannot be rescheduled" : "the scope is over");
-		return NULL;
-	}
-	me->deadline = deadline;
-	me->span = deadline == UNSTICK_NEVER ? INT64_MAX : deadline - unstick_now();
-	if (me->lane && me->span <= 0)
-		look_now(me);
-	else if (me->lane)
-		service_look_at(deadline);
-	Py_RETURN_NONE;
-}
-
-static PyObject *get_deadline(PyObject *self, void *unused)
-{
-	(void)unused;
-	return python_from_moment(((struct scope *)(void *)self)->deadline);
-}
-
-static PyObject *get_caught(PyObject *self, void *unused)
-{
-	(void)unused;
-	return PyBool_FromLong(((struct scope *)(void *)self)->caught);
-}
-
-static PyObject *get_fired(PyObject *self, void *unused)
-{
-	(void)unused;
-	struct scope *me = (struct scope *)(void *)self;
-	return PyBool_FromLong(me->struck || has_cut(me));
-}
-
-static PyObject *get_outcome(PyObject *self, void *unused)
-{
-	(void)unused;
-	struct scope *me = (struct scope *)(void *)self;
-	if (!me->firing)
-		Py_RETURN_NONE;
-	return python_from_outcome(&me->firing->delivery.outcome);
-}
-
-static PyMethodDef methods[] = {
-        {"__enter__", scope_enter, METH_NOARGS, NULL},
-        {"__exit__", (PyCFunction)(void (*)(void))scope_exit, METH_FASTCALL, NULL},
-        {"cancel", scope_cancel, METH_NOARGS, "Cancel the scope, from any thread: whatever it is doing comes out with Cancelled."},
-        {"reschedule", scope_reschedule, METH_O,
-         "Move the deadline to a moment of time.monotonic(); None: no deadline. RuntimeError once it has fired."},
-        {"shield", scope_shield, METH_NOARGS, "with scope.shield(): no scope around it cuts this block short. For clean-up."},
-        {NULL, NULL, 0, NULL},
-};
-
-static PyGetSetDef getters[] = {
-        {"deadline", get_deadline, NULL, "The moment at which it fires, as time.monotonic(); None: never, or not entered.", NULL},
-        {"cancelled_caught", get_caught, NULL, "True if move_on_after() has ended its block.", NULL},
-        {"fired", get_fired, NULL, "True if something in the block was cut short by this scope.", NULL},
-        {"_outcome", get_outcome, NULL, NULL, NULL},
-        {NULL, NULL, NULL, NULL, NULL},
-};
-
-static PyType_Slot slots[] = {
-        {Py_tp_doc, "A block of code that can be cut short. Made by unstick.timeout(), unstick.move_on_after(), unstick.shield()."},
-        {Py_tp_dealloc, scope_dealloc},
-        {Py_tp_methods, methods},
-        {Py_tp_getset, getters},
-        {0, NULL},
-};
-static PyType_Spec spec = {
-        .name = "unstick._unstick.Scope", .basicsize = sizeof(struct scope), .flags = Py_TPFLAGS_DEFAULT, .slots = slots};
-
-int scope_initialise(PyObject *module)
-{
-	scope_type = (PyTypeObject *)(void *)PyType_FromSpec(&spec);
-	if (!scope_type)
-		return -1;
 	PyObject *version = PySys_GetObject("hexversion"); /* borrowed */
+	const char *wish = secure_getenv("UNSTICK_LOG");
 	checks_at_calls_only = version && PyLong_AsLong(version) >= 0x030a0000;
-	Py_INCREF(scope_type);
-	return PyModule_AddObject(module, "Scope", (PyObject *)scope_type);
+	tells = wish && strcmp(wish, "stderr") == 0;
 }

@@ -20,9 +20,12 @@ struct scope {
 	unstick_time deadline; /* once entered */
 	PyObject *token;       /* a Token, or NULL */
 	bool entered, cancelled, caught;
+	bool by_token;                 /* the reason is the token's */
 	bool struck;                   /* a call was ended, or an exception raised, because of it */
 	bool spent;                    /* it fires no more */
 	int reason;                    /* 0, -ETIMEDOUT, -ECANCELED: final once it is not 0 */
+	unstick_time struck_at;        /* its first exception; 0: none yet */
+	int64_t overrun;               /* ns by which it was left too late, once it is */
 	struct scope_delivery *firing; /* NULL: it has never been fired, as most */
 };
 
@@ -30,6 +33,7 @@ struct scope {
 struct scope_delivery {
 	struct delivery delivery;
 	struct scope *scope; /* that it belongs to */
+	bool told;           /* that it is overdue */
 };
 
 /* 0, or why it is to be fired. */
@@ -44,11 +48,19 @@ static inline struct delivery *scope_under_way(const struct scope *me)
 }
 /* Opens its delivery. NULL: no memory for it. */
 struct delivery *scope_fire(struct scope *me);
+/* A call was ended for it, or is being ended now. */
+bool scope_has_cut(const struct scope *me);
+/* A line for whoever wants to know (UNSTICK_LOG=stderr), once, if its block cannot be ended for long. */
+void scope_tell_overdue(struct scope *me, unstick_time now);
 
-int scope_initialise(PyObject *module);
+/* __enter__ and __exit__ */
+PyObject *scope_enter(PyObject *self, PyObject *unused);
+PyObject *scope_exit(PyObject *self, PyObject *const *args, Py_ssize_t given);
+/* Something about an open scope has changed. */
+void scope_look_now(struct scope *me);
+/* It is in a generator that was thrown away. */
+void scope_abandon(struct scope *me);
 
-PyObject *scope_timeout(PyObject *module, PyObject *const *args, Py_ssize_t given, PyObject *names);
-PyObject *scope_move_on_after(PyObject *module, PyObject *const *args, Py_ssize_t given, PyObject *names);
-PyObject *scope_shield(PyObject *module, PyObject *unused);
+void scope_initialise(void);
 
 #endif
