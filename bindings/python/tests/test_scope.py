@@ -468,6 +468,17 @@ while True:
     os.write(gone[1], b"x")
     worker.join()
     assert worker.error is None and worker.result is None, (worker.error, worker.result)
+    code = f"""try:
+    import sys
+    sys.path[:0] = {sys.path!r}
+    import unstick
+except ImportError:
+    import os
+    os.write({gone[1]}, b"refused")
+"""
+    getattr(interpreters, "exec", interpreters.__dict__.get("run_string"))(number, code)
+    os.set_blocking(gone[0], False)
+    assert os.read(gone[0], 10) == b"refused"
     interpreters.destroy(number)
     for fd in ready + gone:
         os.close(fd)
@@ -490,6 +501,59 @@ def test_generators_may_interleave_scopes():
     thrown_away = generator()
     next(thrown_away)
     del thrown_away
+
+
+def test_a_fork_in_a_scope_with_a_token_of_its_own():
+    with unstick.timeout(1000, token=unstick.Token()):
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+    with unstick.timeout(20):
+        assert os.waitpid(pid, 0)[1] == 0
+    with unstick.timeout(20, token=unstick.Token()):
+        subprocess.run(["true"], preexec_fn=lambda: None, check=True)
+
+
+def test_a_finaliser_while_the_exception_is_made():
+    """CPython has emptied the slot by then, and may fill it again (before 3.12)."""
+
+    class Slow:
+        def __del__(self):
+            until = time.monotonic() + 0.1
+            while time.monotonic() < until:
+                pass
+
+    def computes(_):
+        while True:
+            pass
+
+    try:
+        limited(0.02, lambda: list(map(computes, [Slow()])))
+    except unstick.Timeout:
+        return
+    raise AssertionError("no Timeout")
+
+
+def test_exit_with_a_class_in_place_of_an_error():
+    scope = unstick.move_on_after(0)
+    scope.__enter__()
+    with contextlib.suppress(BaseException):
+        block()
+    scope.__exit__(ValueError, ValueError, None)
+
+
+def test_a_generator_that_another_thread_throws_away():
+    def generator():
+        with unstick.timeout(1000):
+            yield
+
+    mine = generator()
+    next(mine)
+    worker = tap.Worker(mine.close).join()
+    assert worker.error is None, worker.error
+    with unstick.move_on_after(0.02) as scope:
+        block()
+    assert scope.cancelled_caught
 
 
 def test_a_forked_child_has_no_limits_but_its_own():

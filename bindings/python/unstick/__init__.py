@@ -23,6 +23,10 @@ if "t" in getattr(_sys, "abiflags", ""):
 
 from . import _unstick
 from . import _locks
+
+if not _unstick.in_first_interpreter():
+    raise ImportError("unstick watches over the threads of one interpreter: it cannot be imported in a second one of the same process")
+
 from ._executor import Future, ThreadPoolExecutor
 from ._process import ProcessResult, run_process
 from ._thread import Thread

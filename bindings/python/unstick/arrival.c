@@ -7,8 +7,10 @@
 #include <string.h>
 
 #include "delivery.h"
+#include "errors.h"
 
 PyObject *arrival_type;
+static bool (*stray)(void);
 int arrival_errno = -ECANCELED;
 
 /* ---- the slot's class */
@@ -31,8 +33,8 @@ static PyObject *arrive(PyTypeObject *type, PyObject *args, PyObject *keywords)
 	(void)type;
 	(void)args;
 	(void)keywords;
-	if (!delivery_take(DELIVERY_BY_SLOT)) /* somebody called the class, or the exception came after its withdrawal (3.8) */
-		PyErr_SetString(PyExc_RuntimeError, "unstick: nothing is on its way to this thread");
+	if (!delivery_take(DELIVERY_BY_SLOT) && !(stray && stray())) /* somebody called it, or it came after its withdrawal (3.8) */
+		errors_raise(ERRORS_INSISTENT, "nothing is on its way to this thread any more", Py_None, NULL);
 	return raised_or_made();
 }
 
@@ -45,11 +47,11 @@ static PyType_Spec arrival_spec = {.name = "unstick._unstick.Arrival", .flags = 
 
 /* ---- the hook */
 
-/* PyInterpreterState_Get(): 3.9. Interpreters may have a GIL each since 3.12, and share the type. */
+/* PyInterpreterState_Get(): 3.9; in 3.8 it has another name. Interpreters may have a GIL each since 3.12, and share the type. */
 static void *(*interpreter_get)(void);
 static void *interpreter;
 
-static bool in_our_interpreter(void)
+bool arrival_in_first_interpreter(void)
 {
 	return !interpreter_get || interpreter_get() == interpreter;
 }
@@ -57,13 +59,15 @@ static bool in_our_interpreter(void)
 static void remember_interpreter(void)
 {
 	void *function = dlsym(RTLD_DEFAULT, "PyInterpreterState_Get");
+	if (!function)
+		function = dlsym(RTLD_DEFAULT, "_PyInterpreterState_Get");
 	memcpy(&interpreter_get, &function, sizeof function); /* ISO C has no cast for it */
 	interpreter = function ? interpreter_get() : NULL;
 }
 
 static PyObject *alloc_timeout_error(PyTypeObject *type, Py_ssize_t items)
 {
-	if (in_our_interpreter() && delivery_list && delivery_take(DELIVERY_BY_CALL))
+	if (arrival_in_first_interpreter() && delivery_list && delivery_take(DELIVERY_BY_CALL))
 		return NULL;
 	return PyType_GenericAlloc(type, items);
 }
@@ -117,6 +121,11 @@ static void hook_timeout_error(void)
 		arrival_errno = -ETIMEDOUT;
 	}
 	Py_DECREF(probe);
+}
+
+void arrival_set_stray(bool (*function)(void))
+{
+	stray = function;
 }
 
 int arrival_initialise(PyObject *module)

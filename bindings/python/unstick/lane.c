@@ -22,6 +22,7 @@ static pthread_key_t end_key;
 
 static void thread_ends(void *lane)
 {
+	own_lane = NULL; /* what ends after this gets another */
 	atomic_store(&((struct lane *)lane)->ended, true);
 }
 
@@ -94,12 +95,13 @@ void lane_after_fork(void)
 
 bool lane_is_shielded(unsigned long ident)
 {
-	for (const struct lane *lane = lanes; lane; lane = lane->next)
-		if (lane->ident == ident && !atomic_load(&lane->ended))
-			for (const struct scope *i = lane->top; i; i = i->outer)
-				if (i->kind == SCOPE_SHIELD)
-					return true;
-	return false;
+	const struct lane *lane = lanes;
+	while (lane && (lane->ident != ident || atomic_load(&lane->ended)))
+		lane = lane->next;
+	const struct scope *i = lane ? lane->top : NULL;
+	while (i && !i->admits && i->kind != SCOPE_SHIELD)
+		i = i->outer;
+	return i && !i->admits;
 }
 
 /* ---- firing */

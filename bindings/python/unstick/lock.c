@@ -2,6 +2,7 @@
 #include "lock.h"
 
 #include <errno.h>
+#include <math.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -89,7 +90,7 @@ static PyObject *lock_acquire(PyObject *self, PyObject *args, PyObject *keywords
 		PyErr_SetString(PyExc_ValueError, "can't specify a timeout for a non-blocking call");
 		return NULL;
 	}
-	if (timeout < 0 && timeout != -1) {
+	if (isnan(timeout) || (timeout < 0 && timeout != -1)) {
 		PyErr_SetString(PyExc_ValueError, "timeout value must be a non-negative number");
 		return NULL;
 	}

@@ -12,5 +12,6 @@
 #include "python.h"
 
 void main_thread_wake(void);
+void main_thread_after_fork(void);
 
 #endif

@@ -11,6 +11,7 @@
 #include "errors.h"
 #include "interrupt.h"
 #include "lock.h"
+#include "main_thread.h"
 #include "scope.h"
 #include "scope_type.h"
 #include "service.h"
@@ -97,6 +98,13 @@ static PyObject *look(PyObject *module, PyObject *args)
 	                     unstick_kind_name(report.expect), report.why);
 }
 
+static PyObject *in_first_interpreter(PyObject *module, PyObject *unused)
+{
+	(void)module;
+	(void)unused;
+	return PyBool_FromLong(arrival_in_first_interpreter());
+}
+
 static PyObject *stop(PyObject *module, PyObject *unused)
 {
 	(void)module;
@@ -117,6 +125,7 @@ static PyObject *on_lock(PyObject *module, PyObject *callable)
 static void in_forked_child(void)
 {
 	delivery_after_fork();
+	main_thread_after_fork();
 	service_after_fork();
 	lane_after_fork();
 }
@@ -135,8 +144,11 @@ static PyMethodDef functions[] = {
          "scope.cancelled_caught is True."},
         {"shield", scope_shield, METH_NOARGS,
          "shield()\n--\n\nwith shield(): no scope around it cuts this block short. For clean-up that must not be left half done."},
+        {"work", scope_work, METH_NOARGS,
+         "work()\n--\n\nIn a shield: a scope in which interrupt() reaches the thread again. It swallows its own cancel()."},
         {"interrupt", interrupt_thread, METH_VARARGS, NULL},
         {"look", look, METH_VARARGS, NULL},
+        {"in_first_interpreter", in_first_interpreter, METH_NOARGS, NULL},
         {"stop", stop, METH_NOARGS, NULL},
         {"on_lock", on_lock, METH_O, NULL},
         {NULL, NULL, 0, NULL},

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "arrival.h"
 #include "errors.h"
 #include "service.h"
 #include "token.h"
@@ -35,11 +36,8 @@ int scope_reason(struct scope *me, unstick_time now)
 
 void scope_disable(struct scope *me)
 {
+	me->spent = true;
 	me->deadline = UNSTICK_NEVER;
-	me->cancelled = false;
-	me->reason = 0;
-	me->span = INT64_MAX;
-	Py_CLEAR(me->token);
 }
 
 /* ---- what it raises */
@@ -80,6 +78,7 @@ static enum errors_kind kind_at(const struct scope *me, unstick_time now)
 static void scope_raise(struct delivery *delivery)
 {
 	struct scope *me = ((struct scope_delivery *)(void *)delivery)->scope;
+	Py_INCREF(me); /* making an exception may collect garbage, and that may be the generator whose scope this is */
 	enum errors_kind kind = kind_at(me, delivery->taken_at);
 	me->struck = true;
 	if (!me->struck_at)
@@ -87,6 +86,23 @@ static void scope_raise(struct delivery *delivery)
 	me->lane->taken_at = delivery->taken_at;
 	me->spent = delivery->by_slot && !checks_at_calls_only;
 	raise_it(me, kind, NULL);
+	Py_DECREF(me);
+}
+
+/* CPython has emptied the slot before it calls what was in it. What happens in between (a finaliser, garbage being collected) may have let
+ * it be filled and emptied again: then the first to come finds nothing. */
+static bool raise_again(void)
+{
+	struct lane *lane = lane_self();
+	struct scope *me = lane ? lane->top : NULL;
+	while (me && !(me->struck && me->reason))
+		me = me->outer;
+	if (!me)
+		return false;
+	Py_INCREF(me);
+	raise_it(me, usual_kind(me), NULL);
+	Py_DECREF(me);
+	return true;
 }
 
 /* ---- firing */
@@ -211,6 +227,11 @@ PyObject *scope_exit(PyObject *self, PyObject *const *args, Py_ssize_t given)
 		PyErr_SetString(PyExc_RuntimeError, "this scope is not open");
 		return NULL;
 	}
+	bool thrown_away = given > 0 && args[0] == PyExc_GeneratorExit; /* maybe by the garbage collector, in any thread */
+	if (me->lane != lane_self() && thrown_away) {
+		scope_abandon(me);
+		Py_RETURN_FALSE;
+	}
 	if (me->lane != lane_self()) {
 		PyErr_SetString(PyExc_RuntimeError,
 		                "a scope is left by the thread that entered it: is it in a generator that moved?");
@@ -223,12 +244,13 @@ PyObject *scope_exit(PyObject *self, PyObject *const *args, Py_ssize_t given)
 	take_out(me);
 	if (me->struck)
 		lane->taken_at = 0; /* what was to be cleared up is */
+	if (me->admits)
+		delivery_hold(lane->ident);
 	if (me->kind == SCOPE_SHIELD && lane->top)
 		service_look_at(lane_step(lane, unstick_now()));
 	if (!me->struck)
 		Py_RETURN_FALSE;
-	PyObject *value = given > 1 ? args[1] : NULL;
-	return leave_struck(me, value == Py_None ? NULL : value);
+	return leave_struck(me, given > 1 && PyExceptionInstance_Check(args[1]) ? args[1] : NULL);
 }
 
 void scope_abandon(struct scope *me)
@@ -253,5 +275,6 @@ void scope_initialise(void)
 	PyObject *version = PySys_GetObject("hexversion"); /* borrowed */
 	const char *wish = secure_getenv("UNSTICK_LOG");
 	checks_at_calls_only = version && PyLong_AsLong(version) >= 0x030a0000;
+	arrival_set_stray(raise_again);
 	tells = wish && strcmp(wish, "stderr") == 0;
 }

@@ -21,6 +21,7 @@ struct scope {
 	PyObject *token;       /* a Token, or NULL */
 	bool entered, cancelled, caught;
 	bool by_token;                 /* the reason is the token's */
+	bool admits;                   /* interrupt() too, though there is a shield around it */
 	bool struck;                   /* a call was ended, or an exception raised, because of it */
 	bool spent;                    /* it fires no more */
 	int reason;                    /* 0, -ETIMEDOUT, -ECANCELED: final once it is not 0 */
@@ -38,7 +39,7 @@ struct scope_delivery {
 
 /* 0, or why it is to be fired. */
 int scope_reason(struct scope *me, unstick_time now);
-/* It does not fire any more. */
+/* It does not fire any more. Without the GIL, in a forked child: no object is touched. */
 void scope_disable(struct scope *me);
 
 /* Its delivery, if that is under way. */

@@ -92,6 +92,16 @@ PyObject *scope_shield(PyObject *module, PyObject *unused)
 	return scope_new(SCOPE_SHIELD, INT64_MAX, Py_None);
 }
 
+PyObject *scope_work(PyObject *module, PyObject *unused)
+{
+	(void)module;
+	(void)unused;
+	PyObject *work = scope_new(SCOPE_SWALLOW, INT64_MAX, Py_None);
+	if (work)
+		((struct scope *)(void *)work)->admits = true;
+	return work;
+}
+
 static void scope_dealloc(PyObject *self)
 {
 	struct scope *me = (struct scope *)(void *)self;

@@ -12,5 +12,7 @@ int scope_type_initialise(PyObject *module);
 PyObject *scope_timeout(PyObject *module, PyObject *const *args, Py_ssize_t given, PyObject *names);
 PyObject *scope_move_on_after(PyObject *module, PyObject *const *args, Py_ssize_t given, PyObject *names);
 PyObject *scope_shield(PyObject *module, PyObject *unused);
+/* For a thread that runs other people's code, and its own around it in a shield. */
+PyObject *scope_work(PyObject *module, PyObject *unused);
 
 #endif
