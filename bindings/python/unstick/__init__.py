@@ -22,8 +22,6 @@ if "t" in getattr(_sys, "abiflags", ""):
     raise ImportError("unstick relies on the GIL: it does not work in a free-threaded build of Python; use the ordinary one")
 
 from . import _unstick
-from . import _locks
-
 if not _unstick.in_first_interpreter():
     raise ImportError("unstick watches over the threads of one interpreter: it cannot be imported in a second one of the same process")
 

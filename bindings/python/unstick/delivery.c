@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "arrival.h"
+#include "condition.h"
 #include "frames.h"
 #include "main_thread.h"
 
@@ -20,7 +21,6 @@ enum { CUTS_BEFORE_EXPIRE = 3 };
 static const unstick_time FIRST_GAP = 1 * PY_MS, LAST_GAP = 50 * PY_MS, GRACE = 1000 * PY_MS;
 
 struct delivery *delivery_list;
-static PyObject *lock_helper;
 
 /* ---- the asynchronous slot */
 
@@ -93,12 +93,23 @@ void delivery_hold(unsigned long ident)
 			slot_clear(i);
 }
 
-bool delivery_take(enum delivery_way way)
+static struct delivery *find_for_caller(enum delivery_way way)
 {
 	unsigned long self = PyThread_get_thread_ident();
 	struct delivery *me = delivery_list;
 	while (me && !(me->ident == self && (way == DELIVERY_BY_CALL ? me->cut : me->in_slot)))
 		me = me->next;
+	return me;
+}
+
+bool delivery_for_caller(void)
+{
+	return find_for_caller(DELIVERY_BY_SLOT);
+}
+
+bool delivery_take(enum delivery_way way)
+{
+	struct delivery *me = find_for_caller(way);
 	if (!me)
 		return false;
 	if (way == DELIVERY_BY_SLOT)
@@ -133,40 +144,28 @@ static int end_its_call(struct delivery *me, struct unstick_outcome *outcome)
 	return unstick_thread_interrupt_with(me->thread, 0, &options, outcome);
 }
 
-/* What is to be called once the slot is set, None, or False: to be left alone for now. It may let other threads run. */
-static PyObject *ask_lock_helper(struct delivery *me)
+/* In Condition.wait(). Nothing is done to it while it cannot be taken off the list: it has been notified, and will have left soon, or it
+ * waits for the condition's lock. */
+static void push_waiter(struct delivery *me, struct condition_wait *wait)
 {
-	PyObject *answer = lock_helper ? PyObject_CallFunction(lock_helper, "k", me->ident) : NULL;
-	if (answer)
-		return answer;
-	if (lock_helper)
-		PyErr_WriteUnraisable(lock_helper);
-	Py_RETURN_NONE;
-}
-
-static void wake_waiter(struct delivery *me, PyObject *wake)
-{
-	me->off_list = true;
-	PyObject *result = PyObject_CallObject(wake, NULL);
-	if (!result)
-		PyErr_WriteUnraisable(wake);
-	Py_XDECREF(result);
-}
-
-static void push_locked(struct delivery *me)
-{
-	if (me->off_list) { /* it has been woken, and must not get by without the exception */
-		slot_set(me);
+	if (!me->open || !condition_take_off(wait))
 		return;
-	}
-	PyObject *answer = ask_lock_helper(me);
-	if (answer != Py_False && me->open)
+	slot_set(me);
+	me->off_list = true;
+	condition_wake(wait);
+}
+
+static void push_slot(struct delivery *me, bool locked)
+{
+	struct condition_wait wait;
+	if (condition_find(&wait, me->ident)) {
+		push_waiter(me, &wait);
+		condition_forget(&wait);
+	} else if (me->open) { /* asking may have let the thread run */
 		slot_set(me);
-	if (PyCallable_Check(answer))
-		wake_waiter(me, answer);
-	else if (me->in_slot && me->tid == getpid())
-		main_thread_wake();
-	Py_DECREF(answer);
+		if (locked && me->in_slot && me->tid == getpid())
+			main_thread_wake();
+	}
 }
 
 /* It runs, or waits for the GIL, which we hold, or for a lock. */
@@ -177,10 +176,7 @@ static void push_running(struct delivery *me, bool locked)
 		return;
 	if (me->cut && unstick_now() - me->begun < GRACE && frames_handle_exception(me->ident))
 		return; /* the error has become another exception */
-	if (locked)
-		push_locked(me);
-	else
-		slot_set(me);
+	push_slot(me, locked);
 }
 
 static void look_later(struct delivery *me, bool progress)
@@ -194,7 +190,8 @@ void delivery_push(struct delivery *me)
 	struct unstick_outcome outcome;
 	if (!me->open || me->gone)
 		return;
-	if (me->ident == PyThread_get_thread_ident()) {
+	/* One that has been woken must not get by without the exception. */
+	if (me->off_list || me->ident == PyThread_get_thread_ident()) {
 		slot_set(me);
 		look_later(me, false);
 		return;
@@ -232,13 +229,6 @@ void delivery_push(struct delivery *me)
 }
 
 /* ---- */
-
-void delivery_set_lock_helper(PyObject *callable)
-{
-	Py_XINCREF(callable);
-	Py_XDECREF(lock_helper);
-	lock_helper = callable;
-}
 
 void delivery_after_fork(void)
 {

@@ -5,7 +5,7 @@
  *   the error of the call    the thread is blocked in a call: the library ends the call with an errno; when CPython makes an
  *                            exception of that errno, ours is raised in its place (arrival.c)
  *   the asynchronous slot    the thread computes, or waits for the GIL or a lock: PyThreadState_SetAsyncExc(), which raises at
- *                            the next bytecode that looks
+ *                            the next bytecode that looks (in a wait for a condition: condition.h)
  *
  * Invariants: taken once; the slot is empty while a call is being ended (but for code that is known to swallow
  * the error), and is emptied by whoever takes the exception the other
@@ -28,6 +28,7 @@ struct delivery {
 	bool open, taken;
 	bool by_slot;          /* taken that way */
 	bool cut;              /* a call of the thread was ended for this; its error may have become another exception, or none */
+	bool off_list;         /* it waited to be notified, and has been woken by us in place of that: not to be withdrawn */
 	bool gone;             /* there is no such thread any more */
 	_Atomic uint32_t word; /* 1 once taken; futex */
 	unstick_time at;       /* next look that makes sense */
@@ -39,7 +40,6 @@ struct delivery {
 	struct unstick_thread *thread;
 	bool in_slot;
 	bool swallowed; /* the error of its call will not be seen: the slot is used at once */
-	bool off_list;  /* it waited to be notified, and has been woken by us in place of that */
 	unsigned looks_since_cut, cuts;
 	unstick_time gap;
 };
@@ -57,10 +57,8 @@ void delivery_close(struct delivery *me);
 enum delivery_way { DELIVERY_BY_CALL, DELIVERY_BY_SLOT };
 /* In the thread: raises what is on its way to it. false: nothing is. */
 bool delivery_take(enum delivery_way way);
-
-/* Called with (ident) for a thread that waits for a lock, or for the GIL, before its slot is set. Answers what is to be called once it
- * is set, and wakes the thread; or None; or False: the slot is to stay empty until the next look. NULL: there is none. */
-void delivery_set_lock_helper(PyObject *callable);
+/* Is one in the calling thread's slot, and raised as soon as it runs bytecode? C code that waits ends its wait. */
+bool delivery_for_caller(void);
 
 /* What is in the slot of a thread that has entered a shield is taken out, until the next look. */
 void delivery_hold(unsigned long ident);

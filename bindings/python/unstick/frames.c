@@ -39,9 +39,14 @@ static bool is_text(PyObject *object, const char *text)
 	return object && PyUnicode_Check(object) && PyUnicode_CompareWithASCIIString(object, text) == 0;
 }
 
+PyObject *frames_current(unsigned long ident)
+{
+	return of_thread("_current_frames", ident);
+}
+
 bool frames_swallow_errors(unsigned long ident)
 {
-	PyObject *frame = of_thread("_current_frames", ident);
+	PyObject *frame = frames_current(ident);
 	if (!frame)
 		return false;
 	Py_INCREF(frame);

@@ -7,6 +7,9 @@
 
 #include "python.h"
 
+/* The frame that the thread is in: a new reference; NULL: none. No error is set. */
+PyObject *frames_current(unsigned long ident);
+
 /* Does the thread handle an exception now? Then it is taken to be cleaning up. Before 3.10, which does not tell: true. */
 bool frames_handle_exception(unsigned long ident);
 

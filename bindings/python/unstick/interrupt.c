@@ -15,10 +15,15 @@
 
 /* A call that has been ended has this long to turn into the exception, even if the caller's time is over. */
 static const unstick_time FOR_ERROR = 100 * PY_MS;
+/* One that waited for a condition and has been woken needs only the GIL to get the exception; without it, wait() would return True though
+ * nobody has notified. The limit is for a thread that something else keeps from running. */
+static const unstick_time FOR_WOKEN = 10000 * PY_MS;
 
 struct interrupt {
 	struct delivery delivery;
 	PyObject *exception; /* a class, or an instance */
+	unstick_time until;
+	bool cut, woken; /* seen, and the time for it given */
 };
 
 static void raise_it(struct delivery *delivery)
@@ -51,23 +56,38 @@ static void wait_for_it(struct delivery *delivery, unstick_time until)
 	Py_END_ALLOW_THREADS
 }
 
-/* false: a signal handler of the caller has raised. */
-static bool pursue(struct delivery *delivery, unstick_time until)
+/* What is on its way is waited for, even if the caller's time is over. */
+static void give_time(struct interrupt *me)
 {
-	unstick_time error_until = 0;
+	if (me->delivery.cut && !me->cut)
+		me->until = later(me->until, unstick_now() + FOR_ERROR);
+	if (me->delivery.off_list && !me->woken)
+		me->until = later(me->until, unstick_now() + FOR_WOKEN);
+	me->cut = me->delivery.cut;
+	me->woken = me->delivery.off_list;
+}
+
+static bool is_over(const struct interrupt *me)
+{
+	if (me->delivery.taken || me->delivery.gone || unstick_now() >= me->until)
+		return true;
+	return !me->woken && delivery_for_caller();
+}
+
+/* false: a signal handler of the caller has raised. */
+static bool pursue(struct interrupt *me)
+{
 	for (;;) {
-		delivery_push(delivery);
-		if (delivery->cut && !error_until) /* the error is on its way */
-			until = later(until, error_until = unstick_now() + FOR_ERROR);
-		if (delivery->taken || delivery->gone || unstick_now() >= until)
-			break;
-		wait_for_it(delivery, earlier(delivery->at, until));
-		if (!delivery->taken && PyErr_CheckSignals())
+		delivery_push(&me->delivery);
+		give_time(me);
+		if (is_over(me))
+			return true;
+		wait_for_it(&me->delivery, earlier(me->delivery.at, me->until));
+		if (!me->delivery.taken && !me->woken && PyErr_CheckSignals())
 			return false;
-		if (delivery->taken || unstick_now() >= until)
-			break;
+		if (is_over(me))
+			return true;
 	}
-	return true;
 }
 
 static void conclude(struct delivery *delivery)
@@ -90,10 +110,11 @@ PyObject *interrupt_thread(PyObject *module, PyObject *args)
 	if (!PyArg_ParseTuple(args, "kiOO", &me.delivery.ident, &tid, &me.exception, &seconds) || !python_span(seconds, &span))
 		return NULL;
 	me.delivery.tid = tid;
+	me.until = unstick_after_ns(span);
 	int error = delivery_open(&me.delivery);
 	if (error)
 		return python_error(error, "unstick.interrupt()");
-	bool went = pursue(&me.delivery, unstick_after_ns(span));
+	bool went = pursue(&me);
 	conclude(&me.delivery);
 	if (!went)
 		return NULL;

@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "arrival.h"
+#include "condition.h"
+#include "delivery.h"
 #include "errors.h"
 #include "interrupt.h"
 #include "lock.h"
@@ -113,13 +115,6 @@ static PyObject *stop(PyObject *module, PyObject *unused)
 	Py_RETURN_NONE;
 }
 
-static PyObject *on_lock(PyObject *module, PyObject *callable)
-{
-	(void)module;
-	delivery_set_lock_helper(callable == Py_None ? NULL : callable);
-	Py_RETURN_NONE;
-}
-
 /* ---- the module */
 
 static void in_forked_child(void)
@@ -150,7 +145,6 @@ static PyMethodDef functions[] = {
         {"look", look, METH_VARARGS, NULL},
         {"in_first_interpreter", in_first_interpreter, METH_NOARGS, NULL},
         {"stop", stop, METH_NOARGS, NULL},
-        {"on_lock", on_lock, METH_O, NULL},
         {NULL, NULL, 0, NULL},
 };
 
@@ -165,7 +159,7 @@ static int fill(PyObject *module)
 	}
 	scope_initialise();
 	if (errors_initialise(module) || arrival_initialise(module) || token_initialise(module) || scope_type_initialise(module) ||
-	    lock_initialise(module))
+	    lock_initialise(module) || condition_initialise())
 		return -1;
 	return PyModule_AddStringConstant(module, "version", unstick_version());
 }
