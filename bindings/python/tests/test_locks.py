@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Threads that wait for locks: those that wait to be told something come out; those that wait for a mutex are left, and said."""
 
+import collections
 import concurrent.futures
 import os
 import queue
+import sys
 import threading
 import time
 
@@ -288,8 +290,242 @@ def a_held_condition_is_waited_for():
     check(worker, unstick.Interrupted)
 
 
+class OtherLock:
+    """As a lock, and nothing that unstick knows."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.acquire, self.release, self.locked = self.lock.acquire, self.lock.release, self.lock.locked
+
+    def __enter__(self):
+        return self.acquire()
+
+    def __exit__(self, *unused):
+        self.release()
+
+
+class DerivedRLock(type(threading.RLock())):
+    pass
+
+
+class DerivedDeque(collections.deque):
+    pass
+
+
+class DerivedCondition(threading.Condition):
+    asked = 0
+
+    def __getattribute__(self, name):
+        DerivedCondition.asked += 1
+        return super().__getattribute__(name)
+
+
+def other_list(kind):
+    one = threading.Condition()
+    one._waiters = kind()
+    return one
+
+
+def without_a_list():
+    one = threading.Condition()
+    waiters = one.__dict__.pop("_waiters")
+    one.__class__ = type("Condition", (threading.Condition,), {"_waiters": waiters})
+    return one
+
+
+def with_other_waiters(wait):
+    """Makes a thread wait with a waiter that is no lock."""
+    threading._allocate_lock, before = OtherLock, threading._allocate_lock
+    try:
+        worker = wait(one=threading.Condition())
+        tap.wait_for(lambda: worker.one._waiters, "it waits")
+    finally:
+        threading._allocate_lock = before
+    return worker
+
+
+def waiting(one):
+    def wait():
+        with one:
+            return one.wait()
+
+    worker = tap.Worker(wait)
+    worker.one = one
+    return worker
+
+
+OTHER_KINDS = {
+    "lock": lambda: waiting(threading.Condition(OtherLock())),
+    "rlock_in_python": lambda: waiting(threading.Condition(threading._PyRLock())),
+    "derived_rlock": lambda: waiting(threading.Condition(DerivedRLock())),
+    "list": lambda: waiting(other_list(list)),
+    "derived_list": lambda: waiting(other_list(DerivedDeque)),
+    "class_with_the_list": lambda: waiting(without_a_list()),
+    "waiter": lambda: with_other_waiters(waiting),
+}
+
+
+def left_alone(start):
+    """What is not threading's own is reported as a lock, and goes on when it is notified."""
+    worker = start()
+    one = worker.one
+    tap.wait_for(lambda: one._waiters, "it waits")
+    tap.wait_blocked(worker.tid, lock=True)
+    outcome = unstick.interrupt(worker.thread, until=0.03)
+    assert outcome.kind == "lock" and not outcome.raised, outcome
+    with one:
+        assert len(one._waiters) == 1
+        one.notify()
+    assert worker.join().result is True, worker.error
+
+
+def a_derived_condition_is_not_asked():
+    """Its own Python code does not run in the thread that interrupts."""
+    one = DerivedCondition()
+    worker = waiting(one)
+    tap.wait_for(lambda: one._waiters, "it waits")
+    tap.wait_blocked(worker.tid, lock=True)
+    frame_asks = DerivedCondition.asked
+    while True:
+        outcome = unstick.interrupt(worker.thread, until=0)
+        if outcome.raised:
+            break
+        assert DerivedCondition.asked == frame_asks
+    check(worker, unstick.Interrupted)
+
+
+def a_notified_waiter_is_left_to_its_notification():
+    """It waits to get the condition's lock back, which its notifier holds."""
+    for lock in (threading.Lock(), threading.RLock()):
+        one = threading.Condition(lock)
+        worker = waiting(one)
+        tap.wait_for(lambda: one._waiters, "it waits")
+        tap.wait_blocked(worker.tid, lock=True)
+        with one:
+            one.notify()
+            for _ in range(3):
+                outcome = unstick.interrupt(worker.thread, until=0.02)
+                assert outcome.kind in ("lock", "not blocked") and not outcome.raised, outcome
+        assert worker.join().result is True, worker.error
+
+
+class Quick:
+    """Threads take turns as often as they can."""
+
+    def __enter__(self):
+        self.before = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+
+    def __exit__(self, *unused):
+        sys.setswitchinterval(self.before)
+
+
+def into(got, one):
+    """Keeps what wait() returns, with no bytecode in between at which something could be raised."""
+
+    def wait():
+        with one:
+            got.extend(map(threading.Condition.wait, [one]))
+
+    return wait
+
+
+def no_notification_is_lost():
+    """One is notified and interrupted at once: either it has the notification, or the next one has."""
+    with Quick():
+        for number in range(300):
+            one = threading.Condition(threading.Lock() if number % 2 else None)
+            first, second = [], []
+            workers = [tap.Worker(into(first, one))]
+            tap.wait_for(lambda: len(one._waiters) == 1, "the first waits")
+            workers.append(tap.Worker(into(second, one)))
+            tap.wait_for(lambda: len(one._waiters) == 2, "the second waits")
+
+            def notify():
+                with one:
+                    one.notify()
+
+            notifier = tap.Worker(notify)
+            unstick.interrupt(workers[0].thread, until=20)
+            assert notifier.join().error is None, notifier.error
+            workers[0].join()
+            tap.wait_for(lambda: first or second, f"one of them is notified (round {number}, {workers[0].error!r})")
+            if first:
+                assert len(one._waiters) == 1, "both are off the list"
+                notify()
+            workers[1].join()
+            assert len(first) + len(second) == (2 if first else 1) and len(second) == 1, (number, first, second)
+
+
+def an_interrupter_is_itself_hit():
+    """However it ends, the condition's lock is free, and a waiter waits, or has the exception."""
+    with Quick():
+        for number in range(400):
+            one = threading.Condition(threading.Lock() if number % 2 else None)
+            worker = waiting(one)
+            tap.wait_for(lambda: one._waiters, "it waits")
+
+            def interrupt():
+                with unstick.move_on_after(number % 40 / 1e5 if number % 3 == 0 else None):
+                    unstick.interrupt(worker.thread, until=20)
+
+            interrupter = tap.Worker(interrupt)
+            if number % 3:
+                unstick.interrupt(interrupter.thread, until=20)
+            interrupter.join()
+            assert one.acquire(timeout=20), f"round {number}: the condition is held for ever"
+            one.notify_all()
+            one.release()
+            worker.join()
+            assert worker.result is True or isinstance(worker.error, unstick.Interrupted), (worker.result, worker.error)
+
+
+def the_main_thread_is_hit_while_it_interrupts():
+    for number in range(200):
+        one = threading.Condition()
+        worker = waiting(one)
+        tap.wait_for(lambda: one._waiters, "it waits")
+        with unstick.move_on_after(number % 40 / 1e5):
+            unstick.interrupt(worker.thread, until=20)
+        assert one.acquire(timeout=20), f"round {number}: the condition is held for ever"
+        one.notify_all()
+        one.release()
+        worker.join()
+
+
+def an_interrupter_has_the_limits_of_its_scopes():
+    release = hold(lock := threading.Lock())
+    stuck = tap.Worker(lock.acquire)
+    tap.wait_blocked(stuck.tid, lock=True)
+
+    def interrupt():
+        with unstick.timeout(0.02):
+            unstick.interrupt(stuck.thread, until=None)
+
+    check(tap.Worker(interrupt), unstick.Timeout)
+    try:
+        interrupt()
+    except unstick.Timeout:
+        pass
+    release.set()
+    assert stuck.join().result is True
+
+
+def a_wait_that_was_ended_never_returns():
+    """Not even if the interrupt has no time: what is woken gets the exception, or nobody is woken."""
+    with Quick():
+        for number in range(300):
+            event = threading.Event()
+            worker = tap.Worker(event.wait)
+            tap.wait_for(lambda: event._cond._waiters, "it waits")
+            while not unstick.interrupt(worker.thread, until=0).raised:
+                assert not worker.finished, f"round {number}: {worker.result!r}, {worker.error!r}"
+            check(worker, unstick.Interrupted)
+
+
+
 if __name__ == "__main__":
-    tests = []
+    tests = [(f"left_alone_{name}", lambda start=start: left_alone(start)) for name, start in OTHER_KINDS.items()]
     for name, wait in WAITS.items():
         tests.append((f"{name}_interrupted", lambda wait=wait: interrupted(wait)))
         tests.append((f"{name}_timed_out", lambda wait=wait: timed_out(wait)))
@@ -309,6 +545,13 @@ if __name__ == "__main__":
                 mutex_in_a_worker_is_reported,
                 a_notification_goes_to_one_that_still_waits,
                 a_held_condition_is_waited_for,
+                a_derived_condition_is_not_asked,
+                a_notified_waiter_is_left_to_its_notification,
+                no_notification_is_lost,
+                an_interrupter_is_itself_hit,
+                the_main_thread_is_hit_while_it_interrupts,
+                an_interrupter_has_the_limits_of_its_scopes,
+                a_wait_that_was_ended_never_returns,
             )
         ]
     )
