@@ -117,6 +117,23 @@ def test_threads_that_are_not_there():
     raises(TypeError, lambda: unstick.interrupt(threading.main_thread(), 3))
 
 
+def test_threading_is_not_hit_while_a_thread_begins_or_ends():
+    """It would leave the lock of threading's list held, or the thread in the list."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(1000):
+            thread = threading.Thread(target=int, daemon=True)
+            thread.start()
+            outcome = unstick.interrupt(thread, until=20)
+            assert not outcome.raised, outcome
+            assert threading._active_limbo_lock.acquire(timeout=20)
+            threading._active_limbo_lock.release()
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+
+
 def test_the_main_thread():
     main = threading.current_thread()
     outcomes = []

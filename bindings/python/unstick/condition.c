@@ -5,7 +5,7 @@
 
 /* What is looked for, and the types that are known to run no bytecode. wait_code is NULL if somebody has put something else in place of
  * threading.Condition: then there are no conditions. */
-static PyObject *wait_code, *threading_names, *lock_type, *rlock_type, *deque_type;
+static PyObject *wait_code, *lock_type, *rlock_type, *deque_type;
 static PyObject *no_arguments, *not_blocking;
 
 /* ---- where the thread is */
@@ -29,9 +29,7 @@ static PyObject *wait_frame(unsigned long ident)
 	PyObject *top = wait_code ? frames_current(ident) : NULL;
 	if (!top)
 		return NULL;
-	PyObject *names = PyObject_GetAttrString(top, "f_globals");
-	PyObject *caller = names && names == threading_names ? PyObject_GetAttrString(top, "f_back") : NULL;
-	Py_XDECREF(names);
+	PyObject *caller = frames_is_in(top, "threading") ? PyObject_GetAttrString(top, "f_back") : NULL;
 	PyObject *found = if_wait(top);
 	if (found) {
 		Py_XDECREF(caller);
@@ -180,11 +178,10 @@ static PyObject *code_of_wait(void)
 int condition_initialise(void)
 {
 	wait_code = code_of_wait();
-	threading_names = imported("threading", "__dict__");
 	lock_type = imported("_thread", "LockType");
 	rlock_type = imported("_thread", "RLock");
 	deque_type = imported("_collections", "deque");
 	no_arguments = PyTuple_New(0);
 	not_blocking = PyTuple_Pack(1, Py_False);
-	return threading_names && lock_type && rlock_type && deque_type && no_arguments && not_blocking ? 0 : -1;
+	return lock_type && rlock_type && deque_type && no_arguments && not_blocking ? 0 : -1;
 }

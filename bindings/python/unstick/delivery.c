@@ -155,13 +155,19 @@ static void push_waiter(struct delivery *me, struct condition_wait *wait)
 	condition_wake(wait);
 }
 
+/* There an exception would hit nothing of the program's, and could leave threading's own lock held. The main thread has no such code. */
+static bool begins_or_ends(const struct delivery *me)
+{
+	return me->tid != getpid() && frames_only_threading(me->ident);
+}
+
 static void push_slot(struct delivery *me, bool locked)
 {
 	struct condition_wait wait;
 	if (condition_find(&wait, me->ident)) {
 		push_waiter(me, &wait);
 		condition_forget(&wait);
-	} else if (me->open) { /* asking may have let the thread run */
+	} else if (!begins_or_ends(me) && me->open) { /* asking may have let the thread run */
 		slot_set(me);
 		if (locked && me->in_slot && me->tid == getpid())
 			main_thread_wake();

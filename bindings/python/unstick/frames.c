@@ -44,20 +44,35 @@ PyObject *frames_current(unsigned long ident)
 	return of_thread("_current_frames", ident);
 }
 
+bool frames_is_in(PyObject *frame, const char *module)
+{
+	PyObject *names = PyObject_GetAttrString(frame, "f_globals");
+	bool is_in = names && PyDict_Check(names) && is_text(PyDict_GetItemString(names, "__name__"), module);
+	Py_XDECREF(names);
+	PyErr_Clear();
+	return is_in;
+}
+
+bool frames_only_threading(unsigned long ident)
+{
+	PyObject *frame = frames_current(ident);
+	while (frame && frame != Py_None && (frames_is_in(frame, "threading") || frames_is_in(frame, "_weakrefset")))
+		frame = attribute(frame, "f_back");
+	bool only = !frame || frame == Py_None;
+	Py_XDECREF(frame);
+	PyErr_Clear();
+	return only;
+}
+
 bool frames_swallow_errors(unsigned long ident)
 {
 	PyObject *frame = frames_current(ident);
 	if (!frame)
 		return false;
-	Py_INCREF(frame);
-	PyObject *globals = attribute(frame, "f_globals");
-	Py_INCREF(frame);
+	bool in_ssl = frames_is_in(frame, "ssl");
 	PyObject *function = attribute(attribute(frame, "f_code"), "co_name");
-	bool swallows = globals && PyDict_Check(globals) && is_text(PyDict_GetItemString(globals, "__name__"), "ssl") &&
-	                is_text(function, "read");
-	Py_XDECREF(globals);
+	bool swallows = in_ssl && is_text(function, "read");
 	Py_XDECREF(function);
-	Py_DECREF(frame);
 	PyErr_Clear();
 	return swallows;
 }
