@@ -104,6 +104,25 @@ def test_a_lock_is_reported_and_nothing_arrives_later():
     assert worker.join().error is None
 
 
+def kinds_of_the_library():
+    try:
+        import ctypes
+    except ImportError as error:
+        raise tap.Skip(error)
+    name_of = ctypes.CDLL(unstick._unstick.__file__).unstick_kind_name
+    name_of.restype = ctypes.c_char_p
+    return [name for name in (name_of(kind).decode() for kind in range(100)) if name != "unknown"]
+
+
+def test_help_and_stubs_know_every_kind():
+    stubs = open(os.path.join(os.path.dirname(unstick.__file__), "__init__.pyi")).read()
+    kinds = kinds_of_the_library()
+    assert len(kinds) >= 15, kinds
+    for kind in kinds:
+        assert f'"{kind}"' in unstick.Outcome.__doc__, kind
+        assert f'"{kind}"' in stubs, kind
+
+
 def test_the_calling_thread_raises_at_once():
     raises(unstick.Interrupted, lambda: unstick.interrupt(threading.current_thread()))
 

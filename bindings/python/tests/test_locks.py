@@ -394,21 +394,6 @@ def a_derived_condition_is_not_asked():
     check(worker, unstick.Interrupted)
 
 
-def a_notified_waiter_is_left_to_its_notification():
-    """It waits to get the condition's lock back, which its notifier holds."""
-    for lock in (threading.Lock(), threading.RLock()):
-        one = threading.Condition(lock)
-        worker = waiting(one)
-        tap.wait_for(lambda: one._waiters, "it waits")
-        tap.wait_blocked(worker.tid, lock=True)
-        with one:
-            one.notify()
-            for _ in range(3):
-                outcome = unstick.interrupt(worker.thread, until=0.02)
-                assert outcome.kind in ("lock", "not blocked") and not outcome.raised, outcome
-        assert worker.join().result is True, worker.error
-
-
 class Quick:
     """Threads take turns as often as they can."""
 
@@ -428,6 +413,23 @@ def into(got, one):
             got.extend(map(threading.Condition.wait, [one]))
 
     return wait
+
+
+def a_notified_waiter_is_left_to_its_notification():
+    """While it waits to get back the condition's lock, which its notifier holds; what comes then comes after wait()."""
+    for lock in (threading.Lock(), threading.RLock()):
+        one, got = threading.Condition(lock), []
+        worker = tap.Worker(into(got, one))
+        tap.wait_for(lambda: one._waiters, "it waits")
+        tap.wait_blocked(worker.tid, lock=True)
+        with one:
+            one.notify()
+            interrupter = tap.Worker(lambda: unstick.interrupt(worker.thread, until=20))
+            outcome = unstick.interrupt(worker.thread, until=0.05)
+            assert outcome.kind in ("lock", "not blocked") and not outcome.raised, outcome
+        worker.join()
+        assert got == [True], worker.error
+        assert interrupter.join().error is None
 
 
 def no_notification_is_lost():

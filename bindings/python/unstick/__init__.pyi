@@ -1,6 +1,6 @@
 import threading
 from types import TracebackType
-from typing import ContextManager, List, NamedTuple, Optional, Type, Union
+from typing import ContextManager, List, Literal, NamedTuple, Optional, Type, Union
 
 from ._executor import Future as Future, ThreadPoolExecutor as ThreadPoolExecutor
 from ._process import ProcessResult as ProcessResult, run_process as run_process
@@ -57,7 +57,23 @@ def move_on_after(seconds: Optional[float], *, token: Optional[Token] = ...) -> 
 def shield() -> ContextManager[Scope]: ...
 
 class Outcome(NamedTuple):
-    kind: str
+    kind: Literal[
+        "woken",
+        "finished first",
+        "not blocked",
+        "lock",
+        "event loop",
+        "uninterruptible",
+        "signal blocked",
+        "handler replaced",
+        "stopped",
+        "looping",
+        "not inspectable",
+        "gone",
+        "left alone",
+        "shielded",
+        "no attempt",
+    ]
     error: int
     tid: int
     child: int

@@ -10,9 +10,26 @@ from . import _unstick
 
 
 class Outcome(NamedTuple):
-    """What became of an attempt to end what a thread is in. str() of it is one line for people."""
+    """What became of an attempt to end what a thread is in. str() of it is one line for people. kind is one of
 
-    kind: str  # "woken", "finished first", "not blocked", "lock", "uninterruptible", "gone", ... as unstick_kind_name(3)
+    "woken"             the call ended because of us, or the exception came while it computed
+    "finished first"    the call ended by itself
+    "not blocked"       it runs, and the exception has not arrived in time
+    "lock"              only the lock's holder can free it; a condition: who notifies, or who holds the condition's lock
+    "event loop"        an event loop's wait that goes on whatever error it gets
+    "uninterruptible"   no signal can end the call, or one would make it worse: str() says why
+    "signal blocked"    the thread blocks our signal
+    "handler replaced"  somebody else's handler is in place of ours
+    "stopped"           stopped by SIGSTOP, a tracer or a freezer
+    "looping"           the same call was ended three times and made again
+    "not inspectable"   /proc does not tell its call
+    "gone"              the thread has ended
+    "left alone"        the call must not be cut short: close, fsync, a regular file
+    "shielded"          it is behind a shield of the C library, which holds the cut off
+    "no attempt"        nothing was tried
+    """
+
+    kind: str  # as unstick_kind_name(3)
     error: int  # the errno that the call was given; 0: none
     tid: int
     child: int  # the child process that was waited for, and lives on; 0: none
