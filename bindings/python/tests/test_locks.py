@@ -459,6 +459,64 @@ def no_notification_is_lost():
             assert len(first) + len(second) == (2 if first else 1) and len(second) == 1, (number, first, second)
 
 
+def nothing_is_lost_nor_left_held(make, take, give, lock):
+    """As above; and what takes and gives is Python code of the library, which is not written for being cut short anywhere."""
+    with Quick():
+        for number in range(300):
+            one, first, second = make(), [], []
+            workers = [tap.Worker(lambda: first.extend(map(take, [one])))]
+            tap.wait_for(lambda: len(waiters_of(one)) == 1, "the first waits")
+            workers.append(tap.Worker(lambda: second.extend(map(take, [one]))))
+            tap.wait_for(lambda: len(waiters_of(one)) == 2, "the second waits")
+            giver = tap.Worker(lambda: give(one))
+            unstick.interrupt(workers[0].thread, until=20)
+            giver.join()
+            assert lock(one).acquire(timeout=20), f"round {number}: its lock is held for ever"
+            lock(one).release()
+            workers[0].join()
+            tap.wait_for(lambda: first or second, f"one of them has it (round {number}, {workers[0].error!r})")
+            if first:
+                give(one)
+            workers[1].join()
+            assert len(second) == 1, (number, first, second)
+
+
+def waiters_of(one):
+    return getattr(one, "not_empty" if isinstance(one, queue.Queue) else "_cond")._waiters
+
+
+def no_item_of_a_queue_is_lost():
+    nothing_is_lost_nor_left_held(queue.Queue, queue.Queue.get, lambda one: one.put(1), lambda one: one.mutex)
+
+
+def no_permit_of_a_semaphore_is_lost():
+    nothing_is_lost_nor_left_held(
+        lambda: threading.Semaphore(0), threading.Semaphore.acquire, threading.Semaphore.release, lambda one: one._cond._lock
+    )
+
+
+def computes(step):
+    """In a library's code and in its own, by turns."""
+    while True:
+        step()
+        for _ in range(30):
+            pass
+
+
+def no_lock_is_left_held_by_one_that_computes():
+    """Condition.__exit__ is Python code: raised at its first line, an exception would leave the lock held."""
+    one, limit = queue.Queue(), threading.Semaphore(1)
+    steps = [(lambda: (one.put(1), one.get()), one.mutex), (lambda: (limit.acquire(), limit.release()), limit._cond._lock)]
+    for number in range(120):
+        step, lock = steps[number % 2]
+        worker = tap.Worker(lambda: computes(step))
+        assert unstick.interrupt(worker.thread, until=20).raised
+        check(worker, unstick.Interrupted)
+        assert lock.acquire(timeout=5), f"round {number}: its lock is held for ever"
+        lock.release()
+        limit._value = 1
+
+
 def an_interrupter_is_itself_hit():
     """However it ends, the condition's lock is free, and a waiter waits, or has the exception."""
     with Quick():
@@ -550,6 +608,9 @@ if __name__ == "__main__":
                 a_derived_condition_is_not_asked,
                 a_notified_waiter_is_left_to_its_notification,
                 no_notification_is_lost,
+                no_item_of_a_queue_is_lost,
+                no_permit_of_a_semaphore_is_lost,
+                no_lock_is_left_held_by_one_that_computes,
                 an_interrupter_is_itself_hit,
                 the_main_thread_is_hit_while_it_interrupts,
                 an_interrupter_has_the_limits_of_its_scopes,

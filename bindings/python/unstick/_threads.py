@@ -25,7 +25,7 @@ class Outcome(NamedTuple):
     "not inspectable"   /proc does not tell its call
     "gone"              the thread has ended
     "left alone"        the call must not be cut short: close, fsync, a regular file
-    "shielded"          it is behind a shield of the C library, which holds the cut off
+    "shielded"          of the C library's jobs only: it is behind a shield, which holds the cut off
     "no attempt"        nothing was tried
     """
 
@@ -84,7 +84,8 @@ def interrupt(
 
     If it is blocked in a call, the call ends with `exc`. If it computes, `exc` is raised at the next bytecode. It arrives
     once, by one of these ways. Tries for at most `until` seconds (None: for ever), and tells what became of it:
-    outcome.raised says whether `exc` has arrived, str(outcome) what the thread is in. A lock is left alone ("lock"). Where a
+    outcome.raised says whether `exc` has arrived, str(outcome) what the thread is in. A lock is left alone ("lock"); one that waits
+    to be notified (Condition, Event, Queue, Semaphore, Future) comes out, unless it has been notified already. Where a
     library makes an error of its own of a call that failed (socket.gaierror, sqlite3.OperationalError), that is
     what arrives, and outcome.raised is False though outcome.kind is "woken". Interrupting the calling thread raises here.
     """

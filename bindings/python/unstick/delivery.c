@@ -155,39 +155,43 @@ static void push_waiter(struct delivery *me, struct condition_wait *wait)
 	condition_wake(wait);
 }
 
-/* There an exception would hit nothing of the program's, and could leave threading's own lock held. The main thread has no such code. */
-static bool begins_or_ends(const struct delivery *me)
+/* It will have left that code soon; one that is there whenever it is looked at is hit in the end. */
+static bool is_spared(const struct delivery *me)
 {
-	return me->tid != getpid() && frames_only_threading(me->ident);
+	return unstick_now() - me->begun < GRACE && frames_hold_locks(me->ident);
 }
 
-static void push_slot(struct delivery *me, bool locked)
+/* true: it is soon to be looked at again. */
+static bool push_slot(struct delivery *me, bool locked)
 {
 	struct condition_wait wait;
 	if (condition_find(&wait, me->ident)) {
 		push_waiter(me, &wait);
 		condition_forget(&wait);
-	} else if (!begins_or_ends(me) && me->open) { /* asking may have let the thread run */
+	} else if (is_spared(me)) {
+		return true;
+	} else if (me->open) { /* asking may have let the thread run */
 		slot_set(me);
 		if (locked && me->in_slot && me->tid == getpid())
 			main_thread_wake();
 	}
+	return false;
 }
 
-/* It runs, or waits for the GIL, which we hold, or for a lock. */
-static void push_running(struct delivery *me, bool locked)
+/* It runs, or waits for the GIL, which we hold, or for a lock. true: it is soon to be looked at again. */
+static bool push_running(struct delivery *me, bool locked)
 {
 	/* The error of its call comes first: it may only be waiting for the GIL. */
 	if (me->cut && ++me->looks_since_cut < LOOKS_FOR_ERROR)
-		return;
+		return false;
 	if (me->cut && unstick_now() - me->begun < GRACE && frames_handle_exception(me->ident))
-		return; /* the error has become another exception */
-	push_slot(me, locked);
+		return false; /* the error has become another exception */
+	return push_slot(me, locked);
 }
 
-static void look_later(struct delivery *me, bool progress)
+static void look_later(struct delivery *me, bool soon)
 {
-	me->gap = progress ? FIRST_GAP : 2 * me->gap < LAST_GAP ? 2 * me->gap : LAST_GAP;
+	me->gap = soon ? FIRST_GAP : 2 * me->gap < LAST_GAP ? 2 * me->gap : LAST_GAP;
 	me->at = unstick_now() + me->gap;
 }
 
@@ -218,7 +222,7 @@ void delivery_push(struct delivery *me)
 	}
 	if (!me->cut || (!error && outcome.kind == UNSTICK_WOKEN))
 		me->outcome = outcome;
-	bool ended = !error && outcome.kind == UNSTICK_WOKEN;
+	bool ended = !error && outcome.kind == UNSTICK_WOKEN, soon = ended;
 	if (ended) {
 		me->cut = true;
 		me->cuts++;
@@ -229,9 +233,9 @@ void delivery_push(struct delivery *me)
 		me->gone = true;
 	} else if (!error && (outcome.kind == UNSTICK_NOT_BLOCKED || outcome.kind == UNSTICK_FINISHED_FIRST ||
 	                      outcome.kind == UNSTICK_LOCK)) {
-		push_running(me, outcome.kind == UNSTICK_LOCK);
+		soon = push_running(me, outcome.kind == UNSTICK_LOCK);
 	}
-	look_later(me, ended);
+	look_later(me, soon);
 }
 
 /* ---- */

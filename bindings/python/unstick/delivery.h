@@ -5,7 +5,8 @@
  *   the error of the call    the thread is blocked in a call: the library ends the call with an errno; when CPython makes an
  *                            exception of that errno, ours is raised in its place (arrival.c)
  *   the asynchronous slot    the thread computes, or waits for the GIL or a lock: PyThreadState_SetAsyncExc(), which raises at
- *                            the next bytecode that looks (in a wait for a condition: condition.h)
+ *                            the next bytecode that looks. Condition.wait() has its own rules (condition.h); code that holds
+ *                            locks in Python is spared for a while (frames.h)
  *
  * Invariants: taken once; the slot is empty while a call is being ended (but for code that is known to swallow
  * the error), and is emptied by whoever takes the exception the other

@@ -53,15 +53,25 @@ bool frames_is_in(PyObject *frame, const char *module)
 	return is_in;
 }
 
-bool frames_only_threading(unsigned long ident)
+/* _weakrefset: the set in which threading keeps threads. */
+static bool is_delicate(PyObject *frame)
+{
+	if (!frames_is_in(frame, "threading") && !frames_is_in(frame, "queue") && !frames_is_in(frame, "_weakrefset"))
+		return false;
+	Py_INCREF(frame);
+	PyObject *function = attribute(attribute(frame, "f_code"), "co_name");
+	bool joins = is_text(function, "join") || is_text(function, "_wait_for_tstate_lock");
+	Py_XDECREF(function);
+	PyErr_Clear();
+	return !joins;
+}
+
+bool frames_hold_locks(unsigned long ident)
 {
 	PyObject *frame = frames_current(ident);
-	while (frame && frame != Py_None && (frames_is_in(frame, "threading") || frames_is_in(frame, "_weakrefset")))
-		frame = attribute(frame, "f_back");
-	bool only = !frame || frame == Py_None;
+	bool may = !frame || is_delicate(frame);
 	Py_XDECREF(frame);
-	PyErr_Clear();
-	return only;
+	return may;
 }
 
 bool frames_swallow_errors(unsigned long ident)

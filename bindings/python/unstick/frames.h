@@ -12,8 +12,9 @@ PyObject *frames_current(unsigned long ident);
 /* Is the frame's code in that module? */
 bool frames_is_in(PyObject *frame, const char *module);
 
-/* Does it run nothing but threading's own code, and that of the set in which threading keeps threads? Then it begins, or ends. */
-bool frames_only_threading(unsigned long ident);
+/* Is it in threading or queue? They hold locks in Python code that leaves them held if something is raised in its midst
+ * (Condition.__exit__, the begin and the end of a thread). Not while it waits for another thread to end. */
+bool frames_hold_locks(unsigned long ident);
 
 /* Does the thread handle an exception now? Then it is taken to be cleaning up. Before 3.10, which does not tell: true. */
 bool frames_handle_exception(unsigned long ident);
