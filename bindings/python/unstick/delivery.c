@@ -18,6 +18,10 @@ enum { LOOKS_FOR_ERROR = 6 };
 /* So many calls ended and no exception: code that makes the same poll again whatever its error (ssl with a timeout). */
 enum { CUTS_BEFORE_EXPIRE = 3 };
 
+/* Where the kernel does not tell for how long a thread has not run: so many looks (31 ms) are no wait for the GIL. */
+enum { LOOKS_AT_GIL = 5 };
+
+static const int64_t NO_GIL = 20 * PY_MS;
 static const unstick_time FIRST_GAP = 1 * PY_MS, LAST_GAP = 50 * PY_MS, GRACE = 1000 * PY_MS;
 
 struct delivery *delivery_list;
@@ -60,7 +64,7 @@ static void unlink_it(struct delivery *me)
 int delivery_open(struct delivery *me)
 {
 	me->taken = me->cut = me->gone = me->in_slot = false;
-	me->looks_since_cut = me->cuts = 0;
+	me->looks_since_cut = me->looks_in_call = me->cuts = 0;
 	me->off_list = false;
 	me->thread = NULL;
 	me->gap = FIRST_GAP;
@@ -96,8 +100,9 @@ void delivery_hold(unsigned long ident)
 static struct delivery *find_for_caller(enum delivery_way way)
 {
 	unsigned long self = PyThread_get_thread_ident();
+	pid_t tid = (pid_t)syscall(SYS_gettid); /* idents are used again */
 	struct delivery *me = delivery_list;
-	while (me && !(me->ident == self && (way == DELIVERY_BY_CALL ? me->cut : me->in_slot)))
+	while (me && !(me->ident == self && me->tid == tid && (way == DELIVERY_BY_CALL ? me->cut : me->in_slot)))
 		me = me->next;
 	return me;
 }
@@ -124,9 +129,9 @@ bool delivery_take(enum delivery_way way)
 		me->outcome.nr = me->outcome.fd = -1;
 		me->outcome.error = 0;
 	}
-	me->raise(me);
 	atomic_store(&me->word, 1);
 	syscall(SYS_futex, &me->word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+	me->raise(me); /* last: it may let go of the GIL, and then whoever owns this may drop it */
 	return true;
 }
 
@@ -161,6 +166,28 @@ static bool is_spared(const struct delivery *me)
 	return unstick_now() - me->begun < GRACE && frames_hold_locks(me->ident);
 }
 
+/* It has not run for some time: then it waits for a lock and not for the GIL, which is tried for every 5 ms. */
+static bool waits_for_lock(const struct delivery *me)
+{
+	struct unstick_report report;
+	if (unstick_look(0, me->tid, &report) || report.blocked_ns < 0)
+		return me->looks_in_call >= LOOKS_AT_GIL;
+	return report.blocked_ns >= NO_GIL;
+}
+
+/* Raised by the slot when a call returns, an exception takes the place of what the call has got: bytes that recv() took, a lock that acquire()
+ * now holds. So it is left until the thread is found elsewhere, or in a call that waits. The main thread's wait for a lock can be ended
+ * before it has it. */
+static bool would_lose(struct delivery *me, bool locked)
+{
+	if (!frames_in_call(me->ident))
+		return false;
+	me->looks_in_call++;
+	if (locked && waits_for_lock(me))
+		return me->tid != getpid();
+	return unstick_now() - me->begun < GRACE;
+}
+
 /* true: it is soon to be looked at again. */
 static bool push_slot(struct delivery *me, bool locked)
 {
@@ -170,7 +197,7 @@ static bool push_slot(struct delivery *me, bool locked)
 		condition_forget(&wait);
 	} else if (is_spared(me)) {
 		return true;
-	} else if (me->open) { /* asking may have let the thread run */
+	} else if (!would_lose(me, locked) && me->open) { /* asking may have let the thread run */
 		slot_set(me);
 		if (locked && me->in_slot && me->tid == getpid())
 			main_thread_wake();
@@ -186,6 +213,8 @@ static bool push_running(struct delivery *me, bool locked)
 		return false;
 	if (me->cut && unstick_now() - me->begun < GRACE && frames_handle_exception(me->ident))
 		return false; /* the error has become another exception */
+	if (!me->open)
+		return false;
 	return push_slot(me, locked);
 }
 

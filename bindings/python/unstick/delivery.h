@@ -23,7 +23,8 @@ struct delivery {
 	/* Set by the owner before delivery_open(): */
 	unsigned long ident; /* of the thread, as threading.get_ident() */
 	pid_t tid;
-	void (*raise)(struct delivery *me); /* runs in the thread, sets the Python error */
+	void (*raise)(
+	        struct delivery *me); /* runs in the thread, sets the Python error. `me` may be gone once it runs Python code */
 
 	/* Read by the owner: */
 	bool open, taken;
@@ -41,7 +42,7 @@ struct delivery {
 	struct unstick_thread *thread;
 	bool in_slot;
 	bool swallowed; /* the error of its call will not be seen: the slot is used at once */
-	unsigned looks_since_cut, cuts;
+	unsigned looks_since_cut, looks_in_call, cuts;
 	unstick_time gap;
 };
 

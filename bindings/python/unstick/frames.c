@@ -74,6 +74,50 @@ bool frames_hold_locks(unsigned long ident)
 	return may;
 }
 
+static bool leads_to_c[256]; /* by the number of the instruction */
+
+/* The instruction that the frame is at, -1 if it has not begun. */
+static int instruction(PyObject *frame)
+{
+	PyObject *index = PyObject_GetAttrString(frame, "f_lasti"), *code = PyObject_GetAttrString(frame, "f_code");
+	PyObject *all = attribute(code, "co_code");
+	Py_ssize_t at = index ? PyLong_AsSsize_t(index) : -1, size = all && PyBytes_Check(all) ? PyBytes_Size(all) : 0;
+	/* 3.11: cache entries, which are 0, follow some instructions */
+	while (at >= 2 && at < size && PyBytes_AsString(all)[at] == 0)
+		at -= 2;
+	int found = at >= 0 && at < size ? (unsigned char)PyBytes_AsString(all)[at] : -1;
+	Py_XDECREF(index);
+	Py_XDECREF(all);
+	PyErr_Clear();
+	return found;
+}
+
+bool frames_in_call(unsigned long ident)
+{
+	PyObject *frame = frames_current(ident);
+	int found = frame ? instruction(frame) : -1;
+	Py_XDECREF(frame);
+	return found >= 0 && leads_to_c[found];
+}
+
+int frames_initialise(void)
+{
+	static const char *const names[] = {"CALL",    "CALL_FUNCTION", "CALL_FUNCTION_KW", "CALL_FUNCTION_EX",
+	                                    "CALL_KW", "CALL_METHOD",   "PRECALL",          "FOR_ITER"};
+	PyObject *module = PyImport_ImportModule("opcode");
+	PyObject *numbers = attribute(module, "opmap");
+	for (size_t i = 0; numbers && i < sizeof names / sizeof names[0]; i++) {
+		PyObject *number = PyMapping_GetItemString(numbers, names[i]);
+		long is = number ? PyLong_AsLong(number) : -1;
+		if (is >= 0 && is < 256)
+			leads_to_c[is] = true;
+		Py_XDECREF(number);
+		PyErr_Clear(); /* not in this version */
+	}
+	Py_XDECREF(numbers);
+	return numbers ? 0 : -1;
+}
+
 bool frames_swallow_errors(unsigned long ident)
 {
 	PyObject *frame = frames_current(ident);

@@ -16,10 +16,16 @@ bool frames_is_in(PyObject *frame, const char *module);
  * (Condition.__exit__, the begin and the end of a thread). Not while it waits for another thread to end. */
 bool frames_hold_locks(unsigned long ident);
 
+/* Is it in code written in C that a call, or the step of a loop, has led to? Then what that has got (bytes, a file) is in no variable yet, and
+ * an exception in its place loses it. A guess from the instruction that is being executed. */
+bool frames_in_call(unsigned long ident);
+
 /* Does the thread handle an exception now? Then it is taken to be cleaning up. Before 3.10, which does not tell: true. */
 bool frames_handle_exception(unsigned long ident);
 
 /* Is it in ssl.SSLSocket.read()? That takes a failed read for the end of the data (3.10 to 3.12): b'', and no exception. */
 bool frames_swallow_errors(unsigned long ident);
+
+int frames_initialise(void);
 
 #endif

@@ -11,6 +11,7 @@
 #include "condition.h"
 #include "delivery.h"
 #include "errors.h"
+#include "frames.h"
 #include "interrupt.h"
 #include "lock.h"
 #include "main_thread.h"
@@ -158,8 +159,8 @@ static int fill(PyObject *module)
 		return -1;
 	}
 	scope_initialise();
-	if (errors_initialise(module) || arrival_initialise(module) || token_initialise(module) || scope_type_initialise(module) ||
-	    lock_initialise(module) || condition_initialise())
+	if (frames_initialise() || errors_initialise(module) || arrival_initialise(module) || token_initialise(module) ||
+	    scope_type_initialise(module) || lock_initialise(module) || condition_initialise())
 		return -1;
 	return PyModule_AddStringConstant(module, "version", unstick_version());
 }
