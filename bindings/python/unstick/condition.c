@@ -24,13 +24,14 @@ static PyObject *if_wait(PyObject *frame)
 
 /* wait(), or what it calls to let go of the condition's lock and to take it again, which is Python for a plain lock. Not a signal
  * handler that runs on top of it. */
-static PyObject *wait_frame(unsigned long ident)
+static PyObject *wait_frame(unsigned long ident, bool *on_top)
 {
 	PyObject *top = wait_code ? frames_current(ident) : NULL;
 	if (!top)
 		return NULL;
 	PyObject *caller = frames_is_in(top, "threading") ? PyObject_GetAttrString(top, "f_back") : NULL;
 	PyObject *found = if_wait(top);
+	*on_top = found;
 	if (found) {
 		Py_XDECREF(caller);
 		return found;
@@ -82,10 +83,14 @@ static void fill(struct condition_wait *me, PyObject *names, PyObject *waiter)
 bool condition_find(struct condition_wait *ret, unsigned long ident)
 {
 	*ret = (struct condition_wait){.list = NULL};
-	PyObject *frame = wait_frame(ident);
+	bool on_top = false;
+	PyObject *frame = wait_frame(ident, &on_top);
 	bool waits = frame;
-	PyObject *locals = frame ? PyObject_GetAttrString(frame, "f_locals") : NULL; /* 3.13: no dict (PEP 667) */
-	PyObject *condition = locals ? PyMapping_GetItemString(locals, "self") : NULL;
+	/* With "gotit" it has come to its try statement, and takes the condition's lock again whatever is raised; before, or in what
+	 * takes the lock, it would come out without. */
+	PyObject *locals = on_top ? PyObject_GetAttrString(frame, "f_locals") : NULL; /* 3.13: no dict (PEP 667) */
+	PyObject *in_try = locals ? PyMapping_GetItemString(locals, "gotit") : NULL;
+	PyObject *condition = in_try ? PyMapping_GetItemString(locals, "self") : NULL;
 	PyObject *waiter = condition ? PyMapping_GetItemString(locals, "waiter") : NULL;
 	PyObject *names = waiter ? names_of(condition) : NULL;
 	if (names)
@@ -93,6 +98,7 @@ bool condition_find(struct condition_wait *ret, unsigned long ident)
 	Py_XDECREF(names);
 	Py_XDECREF(waiter);
 	Py_XDECREF(condition);
+	Py_XDECREF(in_try);
 	Py_XDECREF(locals);
 	Py_XDECREF(frame);
 	PyErr_Clear();

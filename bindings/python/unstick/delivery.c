@@ -224,7 +224,7 @@ static void look_later(struct delivery *me, bool soon)
 	me->at = unstick_now() + me->gap;
 }
 
-void delivery_push(struct delivery *me)
+static void push(struct delivery *me)
 {
 	struct unstick_outcome outcome;
 	if (!me->open || me->gone)
@@ -265,6 +265,14 @@ void delivery_push(struct delivery *me)
 		soon = push_running(me, outcome.kind == UNSTICK_LOCK);
 	}
 	look_later(me, soon);
+}
+
+/* What is seen holds until it is acted on: no other thread runs meanwhile. */
+void delivery_push(struct delivery *me)
+{
+	bool paused = frames_pause_collector();
+	push(me);
+	frames_resume_collector(paused);
 }
 
 /* ---- */

@@ -1,6 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 #include "frames.h"
 
+/* Did it answer True? */
+static bool collector(const char *name)
+{
+	static PyObject *module;
+	if (!module)
+		module = PyImport_ImportModule("gc");
+	PyObject *answer = module ? PyObject_CallMethod(module, name, NULL) : NULL;
+	bool yes = answer == Py_True;
+	Py_XDECREF(answer);
+	PyErr_Clear();
+	return yes;
+}
+
+bool frames_pause_collector(void)
+{
+	bool runs = collector("isenabled");
+	if (runs)
+		collector("disable");
+	return runs;
+}
+
+void frames_resume_collector(bool paused)
+{
+	if (paused)
+		collector("enable");
+}
+
 /* sys.NAME()[ident]; NULL: none, and no error is set. A new reference. */
 static PyObject *of_thread(const char *name, unsigned long ident)
 {

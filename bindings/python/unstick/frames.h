@@ -7,6 +7,10 @@
 
 #include "python.h"
 
+/* Between these the garbage collector does not run: its finalisers are Python code, in whose midst other threads would run. */
+bool frames_pause_collector(void);
+void frames_resume_collector(bool paused);
+
 /* The frame that the thread is in: a new reference; NULL: none. No error is set. */
 PyObject *frames_current(unsigned long ident);
 /* Is the frame's code in that module? */
