@@ -80,15 +80,25 @@ bool frames_is_in(PyObject *frame, const char *module)
 	return is_in;
 }
 
-/* _weakrefset: the set in which threading keeps threads. */
+static bool is_function(PyObject *frame, const char *name)
+{
+	Py_INCREF(frame);
+	PyObject *function = attribute(attribute(frame, "f_code"), "co_name");
+	bool is_it = is_text(function, name);
+	Py_XDECREF(function);
+	PyErr_Clear();
+	return is_it;
+}
+
+/* _weakrefset: the set in which threading keeps threads. is_alive() goes to _wait_for_tstate_lock() as join() does, and takes
+ * the thread for ended if something is raised there (3.10 to 3.12). */
 static bool is_delicate(PyObject *frame)
 {
 	if (!frames_is_in(frame, "threading") && !frames_is_in(frame, "queue") && !frames_is_in(frame, "_weakrefset"))
 		return false;
-	Py_INCREF(frame);
-	PyObject *function = attribute(attribute(frame, "f_code"), "co_name");
-	bool joins = is_text(function, "join") || is_text(function, "_wait_for_tstate_lock");
-	Py_XDECREF(function);
+	PyObject *caller = PyObject_GetAttrString(frame, "f_back");
+	bool joins = is_function(frame, "join") || (is_function(frame, "_wait_for_tstate_lock") && caller && is_function(caller, "join"));
+	Py_XDECREF(caller);
 	PyErr_Clear();
 	return !joins;
 }
@@ -151,9 +161,7 @@ bool frames_swallow_errors(unsigned long ident)
 	if (!frame)
 		return false;
 	bool in_ssl = frames_is_in(frame, "ssl");
-	PyObject *function = attribute(attribute(frame, "f_code"), "co_name");
-	bool swallows = in_ssl && is_text(function, "read");
-	Py_XDECREF(function);
-	PyErr_Clear();
+	bool swallows = in_ssl && is_function(frame, "read");
+	Py_DECREF(frame);
 	return swallows;
 }
