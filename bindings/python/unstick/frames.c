@@ -97,7 +97,8 @@ static bool is_delicate(PyObject *frame)
 	if (!frames_is_in(frame, "threading") && !frames_is_in(frame, "queue") && !frames_is_in(frame, "_weakrefset"))
 		return false;
 	PyObject *caller = PyObject_GetAttrString(frame, "f_back");
-	bool joins = is_function(frame, "join") || (is_function(frame, "_wait_for_tstate_lock") && caller && is_function(caller, "join"));
+	bool joins = is_function(frame, "join") ||
+	             (is_function(frame, "_wait_for_tstate_lock") && caller && is_function(caller, "join"));
 	Py_XDECREF(caller);
 	PyErr_Clear();
 	return !joins;
