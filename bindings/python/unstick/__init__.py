@@ -18,7 +18,14 @@ What cannot be ended (a lock, a dead network mount) is said, never forced: see O
 import atexit as _atexit
 import sys as _sys
 
-if "t" in getattr(_sys, "abiflags", ""):
+# Before the extension is looked for: what Python says of one that it does not find, or cannot load, is no help.
+if _sys.version_info < (3, 8):
+    raise ImportError("unstick needs Python 3.8 or later, this is %d.%d" % _sys.version_info[:2])
+if not _sys.platform.startswith("linux"):
+    raise ImportError("unstick works on Linux only, this is %s" % _sys.platform)
+if _sys.implementation.name != "cpython":
+    raise ImportError("unstick works in CPython only, this is %s" % _sys.implementation.name)
+if "t" in _sys.abiflags:
     raise ImportError("unstick relies on the GIL: it does not work in a free-threaded build of Python; use the ordinary one")
 
 from . import _unstick

@@ -165,11 +165,24 @@ static int fill(PyObject *module)
 	return PyModule_AddStringConstant(module, "version", unstick_version());
 }
 
+/* A free-threaded build has other structures behind the same names (3.13: Include/object.h, struct _object). Until this has said that
+ * it is none, nothing here may look into an object, as Py_INCREF() does. __init__.py has said the same to most. */
+static bool is_free_threaded(void)
+{
+	PyObject *flags = PySys_GetObject("abiflags");
+	return flags && PyUnicode_FindChar(flags, 't', 0, PyUnicode_GetLength(flags), 1) >= 0;
+}
+
 /* Python 3.8 leaves its visibility to the compiler's default. */
 __attribute__((visibility("default"))) PyObject *PyInit__unstick(void);
 
 PyObject *PyInit__unstick(void)
 {
+	if (is_free_threaded()) {
+		PyErr_SetString(PyExc_ImportError,
+		                "unstick relies on the GIL: it does not work in a free-threaded build of Python");
+		return NULL;
+	}
 	PyObject *module = PyModule_Create(&definition);
 	if (module && fill(module)) {
 		Py_DECREF(module);
