@@ -46,6 +46,15 @@ def wait_for(condition, what="a condition"):
     raise AssertionError(f"never came true: {what}")
 
 
+def raises(wanted, function, *args, **options):
+    """The exception of that class that the function must end with."""
+    try:
+        function(*args, **options)
+    except wanted as error:
+        return error
+    raise AssertionError(f"no {wanted.__name__}")
+
+
 FUTEX = "202"
 
 

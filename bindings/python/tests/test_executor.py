@@ -11,16 +11,9 @@ import time
 import unstick
 
 import tap
+from tap import raises
 
 CANCELS = int(os.environ.get("UNSTICK_CANCELS", "1000"))
-
-
-def raises(wanted, function, *args):
-    try:
-        function(*args)
-    except wanted as error:
-        return error
-    raise AssertionError(f"no {wanted.__name__}")
 
 
 def wait_running(future):

@@ -10,6 +10,7 @@ import time
 import unstick
 
 import tap
+from tap import raises
 
 READ, WRITE = os.pipe()
 run_on = True
@@ -22,14 +23,6 @@ def block():
 def compute():
     while run_on:
         [i for i in range(100)]
-
-
-def raises(wanted, function):
-    try:
-        function()
-    except wanted as error:
-        return error
-    raise AssertionError(f"no {wanted.__name__}")
 
 
 def test_a_loop_that_computes():

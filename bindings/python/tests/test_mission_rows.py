@@ -10,6 +10,7 @@ import time
 import unstick
 
 import tap
+from tap import raises
 
 
 def blocked_in_io():
@@ -19,14 +20,6 @@ def blocked_in_io():
     thread.start()
     tap.wait_settled(thread.native_id)
     return thread, write
-
-
-def raises(wanted, function, *args):
-    try:
-        function(*args)
-    except wanted as error:
-        return error
-    raise AssertionError(f"no {wanted.__name__}")
 
 
 def test_asynchronous_exception():

@@ -10,14 +10,7 @@ import tempfile
 import unstick
 
 import tap
-
-
-def raises(wanted, function, *args, **options):
-    try:
-        function(*args, **options)
-    except wanted as error:
-        return error
-    raise AssertionError(f"no {wanted.__name__}")
+from tap import raises
 
 
 def no_children():

@@ -16,6 +16,7 @@ import time
 import unstick
 
 import tap
+from tap import raises
 
 READ, WRITE = os.pipe()
 
@@ -27,14 +28,6 @@ def block():
 def compute():
     while True:
         [i for i in range(100)]
-
-
-def raises(wanted, function):
-    try:
-        function()
-    except wanted as error:
-        return error
-    raise AssertionError(f"no {wanted.__name__}")
 
 
 def limited(seconds, function):

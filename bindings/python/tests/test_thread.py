@@ -8,6 +8,7 @@ import time
 import unstick
 
 import tap
+from tap import raises
 
 
 def started(target, *args):
@@ -20,14 +21,6 @@ def blocked(target, *args):
     thread = started(target, *args)
     tap.wait_settled(thread.native_id)
     return thread
-
-
-def raises(wanted, function, *args):
-    try:
-        function(*args)
-    except wanted as error:
-        return error
-    raise AssertionError(f"no {wanted.__name__}")
 
 
 def test_result_is_what_the_target_returns():
