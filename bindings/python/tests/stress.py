@@ -27,7 +27,7 @@ class Victim:
         self.current = None
         self.fired = self.stale = self.foreign = self.rounds = 0
         self.over = False
-        self.thread = threading.Thread(target=self.run)
+        self.thread = threading.Thread(target=self.run, daemon=True)  # one that is stuck does not keep the program
         self.thread.start()
 
     def run(self):
@@ -70,14 +70,16 @@ def read_for_ever():
 
 
 def cancel_until(victim, firings):
-    last = None
+    last, since = None, time.monotonic()
     while victim.fired < firings and victim.thread.is_alive():
         scope = victim.current
         if scope is not last:
             scope.cancel()
-            last = scope
-        else:
-            time.sleep(0)
+            last, since = scope, time.monotonic()
+            continue
+        time.sleep(0)
+        stuck = time.monotonic() - since > 60
+        assert not stuck, f"after {victim.fired} firings one is lost, in call {tap.call_of(victim.thread.native_id)}"
 
 
 def run_against_cancels(body):
