@@ -98,7 +98,8 @@ def test_stop_or_kill():
     outcome = thread.kill(until=20)
     assert outcome.raised and outcome.call == "read" and thread.outcome is outcome, outcome
     thread.join(30)
-    assert not thread.is_alive() and not os.path.exists(f"/proc/self/task/{thread.native_id}")
+    assert not thread.is_alive()
+    tap.wait_for(lambda: not os.path.exists(f"/proc/self/task/{thread.native_id}"), "the kernel's thread has gone too")
 
 
 def test_join_and_get_result_and_watcher():
