@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """unstick.interrupt(), stacks() and the command: what the table of calls does not show."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 
 import unstick
 
+import calls
 import tap
 from tap import raises
 
@@ -253,6 +255,28 @@ print("over")
 """
     ran = run_python("-c", code)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "over\n", ""), ran
+
+
+def test_error_that_ssl_swallows_beside_a_loop():
+    """ssl makes an empty result of the call's error. The exception is not lost when its thread has to wait for the GIL before it is raised."""
+    over = []
+
+    def spin():
+        while not over:
+            pass
+
+    spinner = threading.Thread(target=spin)
+    spinner.start()
+    try:
+        for _ in range(20):
+            with contextlib.ExitStack() as stack:
+                worker = tap.Worker(calls.ssl_read(stack))
+                tap.wait_settled(worker.tid)
+                outcome = unstick.interrupt(worker.thread, until=20)
+                assert isinstance(worker.join().error, unstick.Interrupted) and outcome.raised, (worker.result, outcome)
+    finally:
+        over.append(True)
+        spinner.join()
 
 
 if __name__ == "__main__":

@@ -208,6 +208,11 @@ static bool push_slot(struct delivery *me, bool locked)
 /* It runs, or waits for the GIL, which we hold, or for a lock. true: it is soon to be looked at again. */
 static bool push_running(struct delivery *me, bool locked)
 {
+	/* No error of its call will be seen: the slot, which this look has emptied, is all there is. */
+	if (me->cut && me->swallowed) {
+		slot_set(me);
+		return false;
+	}
 	/* The error of its call comes first: it may only be waiting for the GIL. */
 	if (me->cut && ++me->looks_since_cut < LOOKS_FOR_ERROR)
 		return false;
@@ -240,7 +245,8 @@ static void push(struct delivery *me)
 		look_later(me, false);
 		return;
 	}
-	me->swallowed = me->cuts == 0 && frames_swallow_errors(me->ident);
+	if (me->cuts == 0)
+		me->swallowed = frames_swallow_errors(me->ident);
 	if (!me->open) /* asking may have let the thread run */
 		return;
 	slot_clear(me);
