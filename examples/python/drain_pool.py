@@ -26,6 +26,6 @@ def ask():
 pool = unstick.ThreadPoolExecutor(4, "worker")
 futures = [pool.submit(ask), pool.submit(time.sleep, 1000000), pool.submit(lock.acquire), pool.submit(sum, [1, 2])]
 for stack in pool.shutdown(deadline=patience):
-    print(f"left: {stack.name} in {stack.call}: {stack.why}")
+    print(f"left: {stack.work} in {stack.call}: {stack.why}")
 print(*("cancelled" if future.cancelled() else future.result() for future in futures))
 print("over")

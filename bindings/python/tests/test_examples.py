@@ -44,7 +44,7 @@ def test_watcher():
 
 
 def test_drain_pool():
-    example("drain_pool.py", "left: worker_\\d in futex: .*lock.*\ncancelled cancelled cancelled 3\nover\n", "4")
+    example("drain_pool.py", "left: lock.acquire in futex: .*lock.*\ncancelled cancelled cancelled 3\nover\n", "4")
 
 
 def test_readme():

@@ -2,11 +2,14 @@
 """unstick.ThreadPoolExecutor: running work is cancelled, workers survive, shutdown ends in time."""
 
 import concurrent.futures
+import functools
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+import traceback
 
 import unstick
 
@@ -156,7 +159,7 @@ def test_initializer():
 def test_shutdown_with_a_deadline_lets_work_end_then_cancels_it():
     pool = unstick.ThreadPoolExecutor(2)
     short, long, waiting = pool.submit(time.sleep, 0.01), pool.submit(time.sleep, 1000), pool.submit(int)
-    left = pool.shutdown(deadline=2)
+    left = pool.shutdown(deadline=60, cancel_after=0.5)
     assert left == [], [str(stack) for stack in left]
     assert short.result(0) is None and long.cancelled() and waiting.result(0) == 0
 
@@ -178,9 +181,174 @@ def test_shutdown_names_what_is_left_and_its_futures_end():
     tap.wait_for(lambda: any(tap.call_of(w.native_id) == tap.FUTEX for w in list(pool._pool.workers)), "it waits")
     (left,) = pool.shutdown(deadline=0.1)
     assert left.name.startswith("stuck") and left.call == "futex" and left.freeable is False, left
-    assert "_executor.py" in left.where and "lock" in left.why, left
+    assert left.work == "lock.acquire" and "lock" in left.why and f"{left.name} ({left.tid}), doing lock.acquire, at" in str(left), left
     assert future.cancelled()
     lock.release()
+
+
+def left_with_work(work):
+    """What shutdown() says of work that a cancel does not end. Afterwards it ends by itself."""
+    end = threading.Event()
+    pool = unstick.ThreadPoolExecutor(1)
+    future = pool.submit(work, end)
+    wait_running(future)
+    (worker,) = pool._pool.workers
+    tap.wait_for(lambda: tap.call_of(worker.native_id) not in ("running", ""), "it blocks")
+    (left,) = pool.shutdown(deadline=0.5, cancel_after=0)
+    end.set()
+    worker.join(30)
+    assert not worker.is_alive() and future.cancelled()
+    return left
+
+
+def test_what_is_left_says_what_became_of_its_cancelling():
+    def cleans_up(end):
+        try:
+            time.sleep(1000)
+        finally:
+            while not end.is_set():
+                time.sleep(0.01)
+
+    def goes_on(end):
+        while not end.is_set():
+            try:
+                time.sleep(1000)
+            except unstick.Cancelled:
+                break
+        while not end.is_set():
+            try:
+                end.wait(1000)
+            except unstick.Cancelled:
+                pass
+
+    def shielded(end):
+        with unstick.shield():
+            while not end.is_set():
+                time.sleep(0.01)
+
+    left = left_with_work(goes_on)
+    assert "was interrupted 0." in left.why and "went on" in left.why and left.why in str(left), left
+    assert left.where.endswith("in goes_on") and "goes_on" in left.work, left
+    left = left_with_work(cleans_up)
+    assert "was interrupted 0." in left.why and "is in clean-up since" in left.why, left
+    assert "went on" not in left.why or sys.version_info < (3, 10), left
+    left = left_with_work(shielded)
+    assert "which has not arrived" in left.why, left
+
+
+class Called:
+    def __call__(self):
+        pass
+
+    def __repr__(self):
+        return "an object of Called"
+
+
+def test_the_name_of_the_work():
+    name = lambda function: unstick._future.Work(None, function, (), {}).name()  # noqa: E731
+    assert name(time.sleep) == "time.sleep" and name(functools.partial(functools.partial(divmod, 1), 2)) == "divmod"
+    assert name(test_initializer) == "test_initializer" and name(Called()).endswith("Called")
+
+
+def test_clean_up_has_the_time_from_cancel_after_to_the_deadline():
+    cleaned = []
+
+    def work():
+        try:
+            time.sleep(1000)
+        finally:
+            time.sleep(0.3)
+            cleaned.append(True)
+
+    pool = unstick.ThreadPoolExecutor(1)
+    future = pool.submit(work)
+    wait_running(future)
+    assert pool.shutdown(deadline=60, cancel_after=0) == [] and cleaned and future.cancelled()
+
+
+def shutdown_that_is_left(leave, wanted):
+    """shutdown() is left by an exception: its deadline holds all the same."""
+    pool = unstick.ThreadPoolExecutor(1)
+    future = pool.submit(time.sleep, 1000)
+    wait_running(future)
+
+    def when_it_waits():
+        tap.wait_for(lambda: any(t.name == "unstick-shutdown" for t in threading.enumerate()), "shutdown() waits")
+        leave()
+
+    leaver = threading.Thread(target=when_it_waits)
+    leaver.start()
+    raises(wanted, lambda: pool.shutdown(deadline=1))
+    leaver.join(30)
+    raises(concurrent.futures.CancelledError, future.result, 30)
+
+
+def test_shutdown_left_by_a_signal_goes_on_behind():
+    before = signal.signal(signal.SIGUSR1, lambda *_: divmod(1, 0))
+    try:
+        shutdown_that_is_left(lambda: os.kill(os.getpid(), signal.SIGUSR1), ZeroDivisionError)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_shutdown_left_by_an_interrupt_goes_on_behind():
+    main = threading.current_thread()
+    shutdown_that_is_left(lambda: unstick.interrupt(main, KeyError, until=20), KeyError)
+
+
+def test_exit_is_not_held_up_by_what_a_shutdown_behind_has_left():
+    result = runs(
+        "import unstick, threading, time\nlock = threading.Lock(); lock.acquire()\npool = unstick.ThreadPoolExecutor(1)\n"
+        "f = pool.submit(lock.acquire)\nwhile not f.running(): time.sleep(.001)\nprint(len(pool.shutdown(False, deadline=.1)))"
+    )
+    assert (result.returncode, result.stdout) == (0, b"1\n"), result
+
+
+def test_second_shutdown_does_not_wait_for_what_the_first_has_left():
+    lock = threading.Lock()
+    lock.acquire()
+    with unstick.ThreadPoolExecutor(1) as pool:
+        wait_running(pool.submit(lock.acquire))
+        assert [one.work for one in pool.shutdown(deadline=0.05)] == ["lock.acquire"]
+        assert len(pool.shutdown()) == 1 and len(pool.shutdown(deadline=1000)) == 1
+    lock.release()
+
+
+def test_shutdown_at_the_end_of_the_program():
+    result = runs(
+        "import atexit, os, unstick\npool = unstick.ThreadPoolExecutor(1)\npool.submit(os.read, os.pipe()[0], 1)\n"
+        "atexit.register(lambda: print(pool.shutdown(deadline=.5)))"
+    )
+    assert (result.returncode, result.stdout) == (0, b"[]\n"), result
+
+
+def test_wrong_arguments_of_shutdown():
+    with unstick.ThreadPoolExecutor(1) as pool:
+        error = raises(TypeError, pool.shutdown, 3)
+        assert "deadline=3" in str(error), error
+        for name in "deadline", "cancel_after":
+            error = raises(TypeError, lambda: pool.shutdown(**{"deadline": 3, name: "x"}))
+            assert f"{name} must be a number of seconds or None, not str" in str(error), error
+        raises(ValueError, lambda: pool.shutdown(deadline=float("nan")))
+        raises(ValueError, lambda: pool.shutdown(cancel_after=1))
+        raises(ValueError, lambda: pool.shutdown(deadline=1, cancel_after=2))
+        assert pool.submit(int).result(30) == 0, "none of them has closed it"
+
+
+def test_cancelled_error_has_the_cause_with_its_place():
+    def stuck():
+        time.sleep(1000)
+
+    with unstick.ThreadPoolExecutor(1) as pool:
+        future = pool.submit(stuck)
+        wait_running(future)
+        (worker,) = pool._pool.workers
+        tap.wait_settled(worker.native_id)
+        future.cancel()
+        for ask in future.result, future.exception:
+            cause = raises(concurrent.futures.CancelledError, ask, 30).__cause__
+            assert isinstance(cause, unstick.Cancelled), repr(cause)
+            assert [place.name for place in traceback.extract_tb(cause.__traceback__)] == ["stuck"]
 
 
 def test_shutdown_without_waiting():

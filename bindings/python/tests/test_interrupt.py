@@ -2,7 +2,10 @@
 """unstick.interrupt(), stacks() and the command: what the table of calls does not show."""
 
 import contextlib
+import http.client
 import os
+import queue
+import socket
 import subprocess
 import sys
 import threading
@@ -148,6 +151,22 @@ def test_threading_is_not_hit_while_a_thread_begins_or_ends():
         sys.setswitchinterval(before)
 
 
+def test_wrong_arguments():
+    for wrong in (None, 1, threading.get_ident(), "MainThread"):
+        error = raises(TypeError, lambda: unstick.interrupt(wrong))
+        assert f"thread must be a threading.Thread, not {type(wrong).__name__}" in str(error), error
+    error = raises(TypeError, lambda: unstick.interrupt(threading.main_thread(), until="x"))
+    assert "until must be a number of seconds or None, not str" in str(error), error
+
+
+def test_a_bare_interrupted_says_who_sent_it():
+    worker = tap.Worker(block)
+    sender = threading.Thread(target=lambda: unstick.interrupt(worker.thread, until=20), name="the sender")
+    sender.start()
+    assert str(worker.join().error) == "interrupted by thread the sender"
+    sender.join()
+
+
 def test_the_main_thread():
     main = threading.current_thread()
     outcomes = []
@@ -177,15 +196,68 @@ def test_in_a_forked_child():
     assert os.waitpid(pid, 0)[1] == 0
 
 
+def stack_of(worker):
+    return [stack for stack in unstick.stacks() if stack.tid == worker.tid][0]
+
+
 def test_stacks_show_line_and_call():
     worker = tap.Worker(block)
     tap.wait_blocked(worker.tid)
-    stack = [stack for stack in unstick.stacks() if stack.tid == worker.tid][0]
+    stack = stack_of(worker)
     assert stack.call == "read" and stack.freeable and stack.object.startswith("pipe:"), stack
     assert stack.where.endswith("in block") and __file__ in stack.where
     assert "in read on pipe:" in str(stack)
     unstick.interrupt(worker.thread, until=20)
     worker.join()
+
+
+def test_stacks_show_the_place_in_the_users_code():
+    ours, theirs = socket.socketpair()
+    worker = tap.Worker(lambda: http.client.HTTPResponse(ours).begin())
+    tap.wait_settled(worker.tid)
+    stack = stack_of(worker)
+    assert __file__ in stack.where and "in <lambda>" in stack.where, stack
+    assert stack.frames[0].endswith("in readinto") and stack.where in stack.frames and "threading.py" in stack.frames[-1], stack
+    theirs.close()
+    assert isinstance(worker.join().error, ConnectionError)
+    ours.close()
+
+
+def waiting_for(function):
+    worker = tap.Worker(function)
+    tap.wait_blocked(worker.tid, lock=True)
+    tap.wait_for(lambda: not stack_of(worker).call or stack_of(worker).seconds > 0.05, "it has waited")
+    return worker
+
+
+def test_stacks_tell_a_wait_for_a_notification_from_one_for_a_lock():
+    event, things, lock = threading.Event(), queue.Queue(), threading.Lock()
+    for function in (event.wait, things.get):
+        worker = waiting_for(function)
+        stack = stack_of(worker)
+        assert stack.freeable is True and stack.why == "" and stack.call == "futex", stack
+        assert unstick.interrupt(worker.thread, until=20).raised
+        worker.join()
+    with lock:
+        worker = waiting_for(lock.acquire)
+        stack = stack_of(worker)
+        assert stack.freeable is False and "lock" in stack.why, stack
+    worker.join()
+
+
+def test_stacks_of_a_thread_that_runs():
+    (stack,) = [stack for stack in unstick.stacks() if stack.tid == os.getpid()]
+    assert stack.call == stack.why == "" and str(stack).endswith(": running"), stack
+    assert stack.where.endswith("in test_stacks_of_a_thread_that_runs"), stack
+
+
+def test_fields_are_documented():
+    for fields in (unstick.Outcome, unstick.Stack):
+        for name in fields._fields:
+            assert "Alias" not in getattr(fields, name).__doc__, name
+    kinds = ["woken", "finished first", "not blocked", "lock", "event loop", "uninterruptible", "signal blocked", "handler replaced"]
+    for kind in kinds + ["stopped", "looping", "not inspectable", "gone", "left alone", "no attempt", "shielded"]:
+        assert f'"{kind}"' in unstick.Outcome.__doc__, kind
 
 
 def run_python(*arguments, **environment):
@@ -208,6 +280,34 @@ def test_the_command_lists_threads():
         program.wait()
     gone = run_python("-m", "unstick", "ps", str(program.pid))
     assert gone.returncode == 1 and str(program.pid) in gone.stderr
+
+
+NAMED = """
+import os, threading, time, unstick
+with unstick.timeout(1000):
+    unstick.Thread(target=threading.Event().wait, name="waits for ever and ever", daemon=True).start()
+    pool = unstick.ThreadPoolExecutor(1, "crew")
+    pool.submit(time.sleep, 1000)
+    time.sleep(1000)
+"""
+
+
+def test_the_command_shows_names_and_what_is_not_the_users():
+    program = subprocess.Popen([sys.executable, "-c", NAMED])
+    try:
+
+        def lines():
+            return run_python("-m", "unstick", "ps", str(program.pid)).stdout.splitlines()
+
+        def shows(*words):
+            return any(all(word in line for word in words) for line in lines())
+
+        tap.wait_for(lambda: shows("crew_0", "nanosleep", "  yes") or shows("crew_0", "select", "  yes"), "the pool's worker is shown")
+        tap.wait_for(lambda: shows(" waits for ever  ", "futex", "yes, if it is a Condition, Event, Queue"), "the thread is shown")
+        tap.wait_for(lambda: shows("unstick-python", "it is unstick's own"), "the service thread is shown")
+    finally:
+        program.kill()
+        program.wait()
 
 
 def test_a_free_threaded_build_is_refused():

@@ -46,6 +46,8 @@ def test_check_and_wrong_arguments():
     raises(FileNotFoundError, unstick.run_process, ["/nonexistent/program"])
     raises(ValueError, unstick.run_process, ["cat"], input=b"", stdin=subprocess.PIPE)
     raises(ValueError, unstick.run_process, ["cat"], capture_output=True, stdout=subprocess.PIPE)
+    for name in "timeout", "grace":
+        assert f"{name} must be a number of seconds" in str(raises(TypeError, unstick.run_process, ["cat"], **{name: "x"}))
     no_children()
 
 

@@ -159,6 +159,46 @@ def test_kill_by_many_at_once():
     raises(unstick.Interrupted, thread.get_result, 30)
 
 
+def test_result_of_a_thread_that_was_killed_and_goes_on_says_so():
+    end = threading.Event()
+
+    def work():
+        try:
+            time.sleep(1000)
+        except unstick.Interrupted:
+            pass
+        while not end.is_set():
+            time.sleep(0.01)
+
+    thread = blocked(work)
+    assert thread.kill(until=20).raised
+    error = raises(TimeoutError, thread.get_result, 0)
+    assert re.search("was interrupted .* s ago and went on", str(error)), error
+    end.set()
+    thread.join()
+
+
+def test_result_of_a_thread_that_computes_reads_well():
+    end = []
+    thread = started(lambda: [None for _ in iter(lambda: not end, False)])
+
+    def says_running():
+        return str(raises(TimeoutError, thread.get_result, 0)).endswith(": running")
+
+    tap.wait_for(says_running, "it says that it runs")
+    end.append(True)
+    thread.join()
+
+
+def test_wrong_arguments():
+    thread = blocked(time.sleep, 1000)
+    for function, name in ((thread.get_result, "timeout"), (thread.join, "timeout"), (lambda x: thread.kill(until=x), "until")):
+        assert f"{name} must be a number of seconds or None, not str" in str(raises(TypeError, function, "x"))
+    raises(TypeError, thread.kill, 3)
+    assert thread.kill(until=20).raised
+    thread.join()
+
+
 def test_join_can_be_interrupted_and_limited():
     sleeper = blocked(time.sleep, 1000)
     joiner = started(sleeper.join)

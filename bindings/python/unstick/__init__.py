@@ -12,7 +12,18 @@
     unstick.interrupt(thread)                     # end what a thread is blocked in, from outside
     print(*unstick.stacks(), sep="\\n")            # who is stuck, where, in which call, on what
 
-What cannot be ended (a lock, a dead network mount) is said, never forced: see Outcome.
+What comes out                                                  in the main thread  in another thread
+calls that block: reads, sockets, sleeps, subprocesses, ...     yes                 yes
+loops in pure Python                                            yes                 yes
+Condition, Event, Queue, Semaphore, Future, unstick.Lock        yes                 yes
+Lock, RLock, Thread.join(), SimpleQueue                         yes                 no: see below
+C code that computes (a regular expression, sum(range(n)))      when it returns     when it returns
+dead network mounts; state D                                    no                  no
+
+What cannot be ended is said, never forced: see Outcome, and Stack.why. In threads use queue.Queue for SimpleQueue, unstick.Thread, whose
+join() comes out, and unstick.Lock for Lock. Times are seconds from now, but for a moment of time.monotonic() in Scope.deadline,
+Scope.reschedule() and Token.set_deadline(). An exception comes between any two bytecodes: open and release what must not leak in
+`with unstick.shield():`. Clean-up (except, finally) is left in peace for about a second. Not around yield or await.
 """
 
 import atexit as _atexit
@@ -29,14 +40,17 @@ if "t" in _sys.abiflags:
     raise ImportError("unstick relies on the GIL: it does not work in a free-threaded build of Python; use the ordinary one")
 
 from . import _unstick
+
 if not _unstick.in_first_interpreter():
     raise ImportError("unstick watches over the threads of one interpreter: it cannot be imported in a second one of the same process")
 
-from ._executor import Future, ThreadPoolExecutor
+from ._executor import ThreadPoolExecutor
+from ._future import Future
 from ._process import ProcessResult, run_process
 from ._thread import Thread
 from ._unstick import Lock
-from ._threads import Outcome, Stack, interrupt, stacks
+from ._stacks import Stack, stacks
+from ._threads import Outcome, interrupt
 from ._unstick import (
     Cancelled,
     Interrupted,

@@ -1,10 +1,12 @@
-import threading
 from types import TracebackType
-from typing import ContextManager, List, Literal, NamedTuple, Optional, Type, Union
+from typing import ContextManager, Optional, Type, final
 
-from ._executor import Future as Future, ThreadPoolExecutor as ThreadPoolExecutor
+from ._executor import ThreadPoolExecutor as ThreadPoolExecutor
+from ._future import Future as Future
 from ._process import ProcessResult as ProcessResult, run_process as run_process
+from ._stacks import Stack as Stack, stacks as stacks
 from ._thread import Thread as Thread
+from ._threads import Outcome as Outcome, interrupt as interrupt
 
 __version__: str
 
@@ -16,6 +18,7 @@ class Interrupted(BaseException):
 
 class Cancelled(Interrupted): ...
 
+@final
 class Token:
     def __init__(self, parent: Optional[Token] = ...) -> None: ...
     def cancel(self) -> None: ...
@@ -26,6 +29,7 @@ class Token:
     @property
     def fired(self) -> bool: ...
 
+@final
 class Lock:
     def __init__(self) -> None: ...
     def acquire(self, blocking: bool = ..., timeout: float = ...) -> bool: ...
@@ -34,6 +38,7 @@ class Lock:
     def __enter__(self) -> bool: ...
     def __exit__(self, *args: object) -> None: ...
 
+@final
 class Scope:
     def __enter__(self) -> Scope: ...
     def __exit__(
@@ -55,51 +60,3 @@ class Scope:
 def timeout(seconds: Optional[float], *, token: Optional[Token] = ...) -> Scope: ...
 def move_on_after(seconds: Optional[float], *, token: Optional[Token] = ...) -> Scope: ...
 def shield() -> ContextManager[Scope]: ...
-
-class Outcome(NamedTuple):
-    kind: Literal[
-        "woken",
-        "finished first",
-        "not blocked",
-        "lock",
-        "event loop",
-        "uninterruptible",
-        "signal blocked",
-        "handler replaced",
-        "stopped",
-        "looping",
-        "not inspectable",
-        "gone",
-        "left alone",
-        "shielded",
-        "no attempt",
-    ]
-    error: int
-    tid: int
-    child: int
-    nr: int
-    call: Optional[str]
-    fd: int
-    state: str
-    wait: str
-    signals: int
-    seconds: float
-    text: str
-    raised: bool
-
-class Stack(NamedTuple):
-    name: str
-    tid: int
-    where: str
-    call: str
-    object: str
-    seconds: float
-    freeable: Optional[bool]
-    why: str
-
-def interrupt(
-    thread: threading.Thread,
-    exc: Union[BaseException, Type[BaseException]] = ...,
-    until: Optional[float] = ...,
-) -> Outcome: ...
-def stacks() -> List[Stack]: ...

@@ -12,6 +12,7 @@ import subprocess
 import time
 from typing import Any, Optional, Tuple
 
+from ._arguments import seconds
 from ._unstick import shield
 
 _LAST_WORDS = 0.1  # for output after a kill: a process that has left the group may hold the pipes open for ever
@@ -96,6 +97,10 @@ def run_process(
     exception leaves that ends the wait: of unstick.timeout(), unstick.interrupt(), KeyboardInterrupt. No zombie is left, and a
     process that has left the group, but holds the output open, holds up nobody. Only the start of the program, until it has been
     executed, is not cut short.
+
+    A limit around subprocess.run(shell=True), os.system() or Popen.wait() ends the waiting and leaves the children running: this does not.
+
+    >>> unstick.run_process("make | tee log", shell=True, timeout=60)
     """
     if input is not None:
         if options.get("stdin") is not None:
@@ -106,6 +111,7 @@ def run_process(
             raise ValueError("stdout and stderr may not be used with capture_output")
         options["stdout"] = options["stderr"] = subprocess.PIPE
     options["start_new_session"] = True
+    timeout, grace = seconds(timeout, "timeout"), seconds(grace, "grace") or 0.0
     begun = time.monotonic()
     program = None
     try:
@@ -119,7 +125,7 @@ def run_process(
         with shield():
             output, errors = program.end(grace)
         if isinstance(error, subprocess.TimeoutExpired):
-            raise subprocess.TimeoutExpired(program.args, timeout, output=output, stderr=errors) from None
+            raise subprocess.TimeoutExpired(program.args, timeout or 0.0, output=output, stderr=errors) from None
         raise
     finally:
         if program is not None:

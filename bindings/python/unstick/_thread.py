@@ -7,9 +7,11 @@ run() does not go on to threading's own book-keeping before it has it.
 
 import threading
 import time
-from typing import Any, Optional, Type, Union
+from typing import Any, Optional, Tuple, Type, Union
 
-from ._threads import Outcome, interrupt, stacks
+from ._arguments import check_exception, seconds
+from ._stacks import after_interrupt, show_name, stacks
+from ._threads import Outcome, gone, interrupt
 from ._unstick import Interrupted
 
 _POLL = 1.0  # the end of a thread is noticed this late if an exception of somebody else's hit the code that tells of it
@@ -36,12 +38,14 @@ class Thread(threading.Thread):
         self._error: Optional[BaseException] = None
         self._sent: list = []
         self._outcome: Optional[Outcome] = None
+        self._struck_at = 0.0  # by the first kill that ended something
 
     def start(self) -> None:
         if self.ident is None:
             run = self.run
             self.run = lambda: self._carry(run)  # type: ignore
         super().start()
+        show_name(self)
 
     def run(self) -> Any:
         """Calls the target. What this returns, in a subclass too, is the result of the thread."""
@@ -83,20 +87,22 @@ class Thread(threading.Thread):
     def kill(self, exc: Union[BaseException, Type[BaseException]] = Interrupted, until: Optional[float] = 1.0) -> Outcome:
         """Raise `exc` in the thread, whatever it does: unstick.interrupt(). Once, and only in its run().
 
-        Waits at most `until` seconds for the exception to arrive there; the thread then still has its `finally` blocks to run: join().
-        The outcome says what became of it; if `exc` did not arrive, what the thread is in, and why it could not be ended.
+        Waits at most `until` seconds from now for the exception to arrive there; the thread then still has its `finally` blocks to
+        run: join(). The outcome says what became of it; if `exc` did not arrive, what the thread is in, and why it could not be ended.
         """
+        check_exception(exc)
+        until = seconds(until, "until")
         if self is threading.current_thread():
             self._sent.append(exc)
             return interrupt(self, exc, until)
         with self._killing:
             if self._over:
-                tid = self.native_id or 0
-                ended = f"{tid}: the thread has ended"
-                outcome = Outcome("gone", 0, tid, 0, -1, None, -1, "?", "", 0, 0.0, ended, False)
+                outcome = gone(self)
             else:
                 self._sent.append(exc)
                 outcome = interrupt(self, exc, until)
+                if outcome.raised or outcome.kind == "woken":
+                    self._struck_at = self._struck_at or time.monotonic()
             self._outcome = outcome
         return outcome
 
@@ -105,8 +111,14 @@ class Thread(threading.Thread):
         """What became of the last kill(); None: there was none."""
         return self._outcome
 
+    def _unstick_note(self) -> Tuple[str, str]:
+        """For stacks(): nothing of its work, which is in its frames; why it is still there."""
+        since = self._struck_at
+        return "", after_interrupt(self.ident or 0, time.monotonic() - since, True) if since else ""
+
     def join(self, timeout: Optional[float] = None) -> None:
         """As threading.Thread.join(), and unstick.interrupt() and unstick.timeout() get a thread out of it."""
+        timeout = seconds(timeout, "timeout")
         if self.ident is not None and self is not threading.current_thread():
             until = None if timeout is None else time.monotonic() + timeout
             while self.is_alive() and not self._told_end.is_set():
@@ -119,7 +131,10 @@ class Thread(threading.Thread):
         super().join(timeout)
 
     def get_result(self, timeout: Optional[float] = None) -> Any:
-        """What the target returned; raises what it raised; TimeoutError, which says where it is, if it still runs after `timeout` seconds."""
+        """What the target returned; raises what it raised, which the thread has printed when it ended, but for what kill() has sent.
+
+        TimeoutError if it still runs after `timeout` seconds; its text says where the thread is, in which call, and why it was not freed.
+        """
         self.join(timeout)
         if self.is_alive():
             where = [str(one) for one in stacks() if one.tid == self.native_id]
