@@ -149,17 +149,19 @@ static void lock_dealloc(PyObject *self)
 
 static PyMethodDef methods[] = {
         {"acquire", (PyCFunction)(void (*)(void))lock_acquire, METH_VARARGS | METH_KEYWORDS,
-         "acquire(blocking=True, timeout=-1)\n--\n\nAs threading.Lock.acquire(); a wait in it can be interrupted, and has the "
+         "acquire($self, blocking=True, timeout=-1)\n--\n\nAs threading.Lock.acquire(); a wait in it can be interrupted, and has "
+         "the "
          "limits of scopes."},
-        {"release", lock_release, METH_NOARGS, "As threading.Lock.release()."},
-        {"locked", lock_locked, METH_NOARGS, "True while somebody holds it."},
+        {"release", lock_release, METH_NOARGS, "release($self, /)\n--\n\nAs threading.Lock.release()."},
+        {"locked", lock_locked, METH_NOARGS, "locked($self, /)\n--\n\nTrue while somebody holds it."},
         {"__enter__", lock_enter, METH_NOARGS, NULL},
         {"__exit__", lock_release, METH_VARARGS, NULL},
         {NULL, NULL, 0, NULL},
 };
 
 static PyType_Slot slots[] = {
-        {Py_tp_doc, "Lock(): as threading.Lock, but a thread that waits for it can be interrupted, cancelled and limited in time."},
+        {Py_tp_doc,
+         "Lock()\n--\n\nAs threading.Lock, but a thread that waits for it can be interrupted, cancelled and limited in time."},
         {Py_tp_new, lock_new},
         {Py_tp_dealloc, lock_dealloc},
         {Py_tp_methods, methods},

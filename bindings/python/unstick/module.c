@@ -133,13 +133,22 @@ static PyMethodDef functions[] = {
          "The limit holds for all that the block does together, whatever library makes the calls: each blocking call in it\n"
          "comes out, and so does a loop that only computes. None: no limit of its own. With a token the block is also cut\n"
          "short, with Cancelled, when that is cancelled. Works in any thread. Blocks may be nested; only the one whose limit\n"
-         "it was raises its Timeout, and exception.scope is that block's scope."},
+         "it was raises its Timeout, and exception.scope is that block's scope:\n\n"
+         "    try:\n"
+         "        with timeout(5), timeout(1) as inner:\n"
+         "            ask()\n"
+         "    except Timeout as error:\n"
+         "        if error.scope is not inner:\n"
+         "            raise                 # the five seconds were over\n\n"
+         "Not around `yield` or `await`: it would hit whoever runs when it fires. In coroutines use asyncio.timeout()."},
         {"move_on_after", (PyCFunction)(void (*)(void))scope_move_on_after, METH_FASTCALL | METH_KEYWORDS,
          "move_on_after(seconds, *, token=None)\n--\n\n"
          "with move_on_after(5) as scope: as timeout(), but nothing is raised: the program goes on after the block, and\n"
-         "scope.cancelled_caught is True."},
+         "scope.cancelled_caught is True. Not around `yield` or `await`."},
         {"shield", scope_shield, METH_NOARGS,
-         "shield()\n--\n\nwith shield(): no scope around it cuts this block short. For clean-up that must not be left half done."},
+         "shield()\n--\n\nwith shield(): no scope around it cuts this block short. For clean-up that must not be left half done,\n"
+         "and for what must not be half begun: an exception can come between any two bytecodes, so also between the return\n"
+         "of open() and the assignment. What is on its way comes when the block is left. Holds off interrupt() and kill(), too."},
         {"work", scope_work, METH_NOARGS,
          "work()\n--\n\nIn a shield: a scope in which interrupt() reaches the thread again. It swallows its own cancel()."},
         {"interrupt", interrupt_thread, METH_VARARGS, NULL},

@@ -106,11 +106,14 @@ static PyObject *token_fileno(PyObject *self, PyObject *unused)
 
 static PyMethodDef methods[] = {
         {"cancel", token_cancel, METH_NOARGS,
-         "Fire the token: all scopes on it, or on one below it, are cut short with Cancelled."},
+         "cancel($self, /)\n--\n\nFire the token: all scopes on it, or on one below it, are cut short with Cancelled."},
         {"set_deadline", token_set_deadline, METH_O,
-         "The token fires at this moment of time.monotonic(), with Timeout; None: never. RuntimeError once it has fired."},
+         "set_deadline($self, when, /)\n--\n\n"
+         "The token fires at this moment, with Timeout; None: never. RuntimeError once it has fired. A moment is what\n"
+         "time.monotonic() gives, no span: token.set_deadline(time.monotonic() + 5)."},
         {"fileno", token_fileno, METH_NOARGS,
-         "A file descriptor that becomes readable when the token fires, for select. The token's own: do not read or close it."},
+         "fileno($self, /)\n--\n\nA file descriptor that becomes readable when the token fires, for select. The token's own: do "
+         "not read or close it."},
         {NULL, NULL, 0, NULL},
 };
 
@@ -121,8 +124,8 @@ static PyGetSetDef getters[] = {
 };
 
 static PyType_Slot slots[] = {
-        {Py_tp_doc,
-         "Token(parent=None): a cancel button that many scopes, in many threads, may share. It fires once, and with its parent."},
+        {Py_tp_doc, "Token(parent=None)\n--\n\nA cancel button that many scopes, in many threads, may share. It fires once, and "
+                    "with its parent."},
         {Py_tp_new, token_new},
         {Py_tp_dealloc, token_dealloc},
         {Py_tp_methods, methods},
