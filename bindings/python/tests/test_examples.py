@@ -47,10 +47,20 @@ def test_drain_pool():
     example("drain_pool.py", "left: lock.acquire in futex: .*lock.*\ncancelled cancelled cancelled 3\nover\n", "4")
 
 
+def programs_of(*path):
+    with open(os.path.join(ROOT, *path)) as file:
+        return re.findall(r"^```python\n(.*?)^```$", file.read(), re.M | re.S)
+
+
 def test_readme():
-    with open(os.path.join(ROOT, "README.md")) as file:
-        (program,) = re.findall(r"^```python\n(.*?)^```$", file.read(), re.M | re.S)
+    (program,) = programs_of("README.md")
     assert output_of("-c", program) == "not done after 0.100 s\n"
+
+
+def test_idioms():
+    printed = [output_of("-c", program) for program in programs_of("bindings", "python", "README.md")]
+    inner, decorator, processes = "the inner one: not done after 0.100 s\n", "not done after 0.100 s\n", "over: sleep 1000 | cat\n"
+    assert printed == ["", inner, decorator, processes, "", ""], printed
 
 
 if __name__ == "__main__":

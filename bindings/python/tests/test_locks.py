@@ -133,6 +133,22 @@ def main_comes_out_of_a_join():
     thread.join()
 
 
+def main_comes_out_of_what_others_are_left_in():
+    end = threading.Event()
+    plain, things = threading.Thread(target=end.wait), queue.SimpleQueue()
+    plain.start()
+    for wait, let_go in ((plain.join, end.set), (things.get, lambda: things.put(1))):
+        with unstick.move_on_after(0.02) as scope:
+            wait()
+        assert scope.cancelled_caught
+        worker = tap.Worker(wait)
+        tap.wait_blocked(worker.tid, lock=True)
+        outcome = unstick.interrupt(worker.thread, until=0.1)
+        assert outcome.kind == "lock" and not outcome.raised, outcome
+        let_go()
+        assert worker.join().error is None
+
+
 def main_is_interrupted_in_a_lock():
     main = threading.main_thread()
     lock = threading.Lock()
@@ -601,6 +617,7 @@ if __name__ == "__main__":
                 own_lock_after_fork,
                 main_comes_out_of_a_mutex,
                 main_comes_out_of_a_join,
+                main_comes_out_of_what_others_are_left_in,
                 main_is_interrupted_in_a_lock,
                 mutex_in_a_worker_is_reported,
                 a_notification_goes_to_one_that_still_waits,
