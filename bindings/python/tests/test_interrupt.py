@@ -112,13 +112,11 @@ def kinds_of_the_library():
     return [name for name in (name_of(kind).decode() for kind in range(100)) if name != "unknown"]
 
 
-def test_help_and_stubs_know_every_kind():
-    stubs = open(os.path.join(os.path.dirname(unstick.__file__), "__init__.pyi")).read()
+def test_help_knows_every_kind():
     kinds = kinds_of_the_library()
     assert len(kinds) >= 15, kinds
     for kind in kinds:
         assert f'"{kind}"' in unstick.Outcome.__doc__, kind
-        assert f'"{kind}"' in stubs, kind
 
 
 def test_the_calling_thread_raises_at_once():

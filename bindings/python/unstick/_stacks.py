@@ -7,9 +7,10 @@ import sys
 import threading
 from typing import List, NamedTuple, Optional, Tuple
 
-from . import _locks, _unstick
+from . import _unstick
 
-_OURS = os.path.dirname(_locks.can_wake.__code__.co_filename) + os.sep
+_WAIT = threading.Condition.wait.__code__
+_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _LIBRARY = os.path.dirname(threading.Thread.run.__code__.co_filename) + os.sep
 _INSTALLED = (_LIBRARY + "site-packages" + os.sep, _LIBRARY + "dist-packages" + os.sep)
 
@@ -105,12 +106,19 @@ def _places(frame) -> Tuple[str, Tuple[str, ...]]:
     return where or (places[0] if places else ""), tuple(places)
 
 
+def _waits_for_notify(frame) -> bool:
+    """Then it comes out."""
+    if frame is None or frame.f_code is not _WAIT:
+        return False
+    return frame.f_locals.get("waiter") in frame.f_locals["self"]._waiters
+
+
 def _verdict(thread: threading.Thread, frame, look: tuple) -> Tuple[Optional[bool], str]:
     """(freeable, why), by what is known of Python beside what the library has seen in the kernel."""
     _, _, freeable, _, call, _, _, _, _, expect, why = look
     if expect == "not blocked":
         return None, ""  # Python code: at the next bytecode; C code: when it returns
-    if expect == "lock" and _locks.can_wake(frame):
+    if expect == "lock" and _waits_for_notify(frame):
         return True, ""
     if expect == "lock" and thread is threading.main_thread():
         return None, "a lock: the main thread comes out, if it is one of Python's"
@@ -132,4 +140,7 @@ def _stack(thread: threading.Thread, frame) -> Stack:
 def stacks() -> List[Stack]:
     """Where each Python thread of this process is: file and line beside the call that it is blocked in."""
     frames = sys._current_frames()
-    return [_stack(thread, frames.get(thread.ident or 0)) for thread in threading.enumerate()]
+    try:
+        return [_stack(thread, frames.get(thread.ident or 0)) for thread in threading.enumerate()]
+    finally:
+        del frames  # in which this frame is, too: else all of them would be kept until the next collection
