@@ -2,6 +2,7 @@
 """unstick.ThreadPoolExecutor: running work is cancelled, workers survive, shutdown ends in time."""
 
 import concurrent.futures
+import contextlib
 import functools
 import os
 import signal
@@ -134,18 +135,100 @@ def test_many_cancels_of_running_work():
     os.close(write)
 
 
-def test_worker_interrupted_from_outside_is_replaced():
+def test_interrupt_reaches_the_work_and_not_the_worker():
     with unstick.ThreadPoolExecutor(1) as pool:
         pool.submit(int).result(30)
         (worker,) = pool._pool.workers
         tap.wait_blocked(worker.native_id, lock=True)
-        threading.excepthook, hook = lambda args: None, threading.excepthook
-        try:
-            assert unstick.interrupt(worker, until=20).raised
-            worker.join(30)
-        finally:
-            threading.excepthook = hook
+        outcome = unstick.interrupt(worker, until=0.05)
+        assert outcome.kind == "shielded" and not outcome.raised, outcome
+        future = pool.submit(time.sleep, 1000)
+        wait_running(future)
+        assert unstick.interrupt(worker, until=20).raised
+        assert isinstance(future.exception(30), unstick.Interrupted)
         assert pool.submit(int).result(30) == 0
+        assert pool._pool.workers == {worker}
+
+
+def test_interrupts_at_any_moment_lose_no_worker_and_no_work():
+    with unstick.ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(time.sleep, i % 5 * 0.0002) for i in range(2000)]
+        while not all(future.done() for future in futures):
+            for worker in list(pool._pool.workers):
+                unstick.interrupt(worker, until=0.001)
+        ended = [future.exception(30) for future in futures]
+        assert all(error is None or isinstance(error, unstick.Interrupted) for error in ended)
+        assert len(pool._pool.workers) == 2 and pool.submit(int).result(30) == 0
+
+
+class Own(BaseException):
+    pass
+
+
+def test_a_canceller_that_is_hit_leaves_no_future_behind():
+    """By a signal handler that raises, when the future is settled and nobody has been told."""
+    tell, hits = unstick.Future._tell, []
+
+    def hit(future):
+        if not hits:
+            hits.append(future)
+            raise Own
+        tell(future)
+
+    with unstick.ThreadPoolExecutor(1) as pool:
+        gate = threading.Event()
+        pool.submit(gate.wait)
+        future = pool.submit(int)
+        unstick.Future._tell = hit
+        try:
+            raises(Own, future.cancel)
+            assert hits == [future] and not future.done()
+            gate.set()
+            assert concurrent.futures.wait([future], 60).done and future.cancelled()
+        finally:
+            unstick.Future._tell = tell
+
+
+def test_a_callback_that_raises_what_it_should_not():
+    def callback(_):
+        raise Own
+
+    with unstick.ThreadPoolExecutor(1) as pool:
+        gate = threading.Event()
+        pool.submit(gate.wait)
+        future = pool.submit(int)
+        future.add_done_callback(callback)
+        raises(Own, future.cancel)
+        assert future.cancelled() and concurrent.futures.wait([future], 30).done
+        gate.set()
+
+
+def test_submit_that_is_hit_passes_it_on():
+    with unstick.ThreadPoolExecutor(2) as pool:
+        gate = threading.Event()
+        first = pool.submit(gate.wait)
+        wait_running(first)
+        start = threading.Thread.start
+        threading.Thread.start = lambda thread: (_ for _ in ()).throw(Own)
+        try:
+            raises(Own, pool.submit, int)
+        finally:
+            threading.Thread.start = start
+        gate.set()
+        first.result(30)
+        assert not pool._pool.queue and pool.submit(int).result(30) == 0
+
+
+def test_a_forked_child_exits():
+    program = """import os, sys, unstick
+pool = unstick.ThreadPoolExecutor(1)
+pool.submit(int).result()
+pid = os.fork()
+if pid == 0:
+    sys.exit(0)
+sys.exit(os.waitpid(pid, 0)[1])
+"""
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", program], timeout=60).returncode == 0
 
 
 def test_initializer():

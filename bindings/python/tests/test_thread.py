@@ -2,6 +2,7 @@
 """unstick.Thread: ended once, asked for its result, joined by threads that can themselves be ended."""
 
 import re
+import sys
 import threading
 import time
 
@@ -119,6 +120,51 @@ def test_kill_of_a_thread_that_waits_for_a_lock_forces_nothing():
     assert thread.get_result(30) is True
 
 
+def test_a_plain_interrupt_at_any_moment_leaves_a_thread_that_can_be_killed():
+    threading.excepthook, hook = lambda args: None, threading.excepthook
+    try:
+        for i in range(500):
+            thread = started(time.sleep, i % 10 * 0.0002)
+            unstick.interrupt(thread)
+            with unstick.timeout(60):
+                thread.kill()
+                thread.join()
+    finally:
+        threading.excepthook = hook
+    assert threading.active_count() == 1, threading.enumerate()
+
+
+def test_a_start_that_failed_can_be_tried_again():
+    thread = unstick.Thread(target=lambda: 7)
+    name = "_start_joinable_thread" if sys.version_info >= (3, 13) else "_start_new_thread"
+    start = getattr(threading, name)
+    setattr(threading, name, None)
+    try:
+        raises(TypeError, thread.start)
+    finally:
+        setattr(threading, name, start)
+    thread.start()
+    assert thread.get_result(30) == 7
+
+
+def test_shields_hold_kills_off():
+    steps = []
+
+    def work():
+        with unstick.shield():
+            steps.append("begun")
+            time.sleep(0.2)
+            steps.append("done")
+        time.sleep(1000)
+
+    thread = started(work)
+    tap.wait_for(lambda: steps, "the shield is entered")
+    assert thread.kill(until=0.02).kind == "shielded"
+    assert thread.kill(until=30).raised
+    thread.join(30)
+    assert steps == ["begun", "done"]
+
+
 def test_exactly_one_exception_at_any_moment():
     """Killed from before its first bytecode to after its last: the kill and the thread tell the same story."""
     killed = finished = 0
@@ -128,7 +174,7 @@ def test_exactly_one_exception_at_any_moment():
         def work(turns=i % 100):
             try:
                 for _ in range(turns):
-                    time.sleep(0)
+                    time.sleep(0.0001)
                 return turns
             except unstick.Interrupted as error:
                 seen.append(error)

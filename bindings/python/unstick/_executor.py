@@ -9,7 +9,7 @@ from typing import List, Optional
 
 from ._arguments import seconds
 from ._future import Future, Work
-from ._pool import Pool, wait_at_exit
+from ._pool import Pool, close_behind, wait_at_exit
 from ._stacks import Stack
 
 # Of the time that shutdown() has, the part in which work may still end by itself.
@@ -58,7 +58,7 @@ class ThreadPoolExecutor(concurrent.futures.ThreadPoolExecutor):
         super().__init__(max_workers, thread_name_prefix, initializer, initargs)
         self._pool = Pool(self._max_workers, self._thread_name_prefix, initializer, initargs)  # type: ignore
         wait_at_exit(self._pool)
-        weakref.finalize(self, self._pool.close).atexit = False
+        weakref.finalize(self, close_behind, self._pool).atexit = False
 
     def submit(self, fn, /, *args, **kwargs) -> Future:
         """Have fn(*args, **kwargs) called by a worker."""

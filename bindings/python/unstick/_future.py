@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: MIT
 """unstick.Future, and the work that settles it.
 
-Each piece of work runs in a scope of its own, in C: a cancel reaches the work, and never the worker around it.
+Each piece of work runs in a scope of its own, in C: a cancel, and interrupt(), reach the work, and never the worker around it.
 
 A Future stays what concurrent.futures calls pending until its work is over, and is then settled at once. So everything that
 knows such futures sees it end exactly once, with the result, the error, or cancelled.
 """
 
 import concurrent.futures
+import contextlib
 import functools
 import threading
 import time
-from typing import Any, Callable, Optional
+from concurrent.futures._base import CANCELLED, PENDING
+from typing import Any, Callable, Optional, Tuple
 
 from . import _unstick
 from ._arguments import seconds
@@ -31,11 +33,14 @@ class Future(concurrent.futures.Future):
 
     def __init__(self) -> None:
         super().__init__()
+        self._condition: threading.Condition  # the base's, as _state
+        self._state: str
         self._lock = threading.Lock()
         self._scope: Any = None  # while it runs. Guarded by _lock, as all of these
         self._cancel_asked = False
         self._cancelled_at = 0.0  # first, while it ran
-        self._settled = False
+        self._settled = False  # final, as the next, and _cancel_asked
+        self._end: Tuple[Any, Optional[BaseException]] = (None, None)
         self._ended_by: Optional[BaseException] = None  # what came out of cancelled work
         self._last: Optional[Outcome] = None
 
@@ -46,9 +51,8 @@ class Future(concurrent.futures.Future):
         `finally` blocks have run.
         """
         with self._lock:
-            if self._settled:
-                return self._cancel_asked
-            self._cancel_asked = True
+            if not self._settled:
+                self._cancel_asked = True
             scope = self._scope
             if scope is not None:
                 self._cancelled_at = self._cancelled_at or time.monotonic()
@@ -99,24 +103,35 @@ class Future(concurrent.futures.Future):
     def _settle(self, value: Any, error: Optional[BaseException]) -> bool:
         """Ends the future, if nobody has. A cancel that cancel() has promised goes before a value."""
         with self._lock:
-            if self._settled:
-                return self._cancel_asked
-            self._settled = True
-            cancelled = self._cancel_asked
-            if cancelled:
-                self._ended_by = error
-            if self._scope is not None and self._scope._outcome is not None:
-                self._last = Outcome._make((*self._scope._outcome, True))
-            self._scope = None
-        if cancelled:
-            super().cancel()
-            super().set_running_or_notify_cancel()
-        elif super().set_running_or_notify_cancel():
+            if not self._settled:
+                self._settled = True
+                self._end = (value, error)
+                if self._scope is not None and self._scope._outcome is not None:
+                    self._last = Outcome._make((*self._scope._outcome, True))
+                self._scope = None
+        self._tell()
+        return self._cancel_asked
+
+    def _tell(self) -> None:
+        """Waiters and callbacks. Whoever settles again goes on with it if an exception of his own has ended the first to do so."""
+        value, error = self._end
+        if self._cancel_asked:
+            self._ended_by = error
+            try:
+                super().cancel()
+            finally:
+                with self._condition:
+                    if self._state == CANCELLED:
+                        super().set_running_or_notify_cancel()
+            return
+        with self._condition:
+            if self._state == PENDING:
+                super().set_running_or_notify_cancel()
+        with contextlib.suppress(concurrent.futures.InvalidStateError):  # it has been told
             if error is None:
                 super().set_result(value)
             else:
                 super().set_exception(error)
-        return cancelled
 
     def _abandon(self) -> None:
         with self._lock:
@@ -134,7 +149,7 @@ class Work:
         value: Any = None
         error: Optional[BaseException] = None
         try:
-            with _unstick.move_on_after(None) as scope:
+            with _unstick.work() as scope:
                 if self.future._begin(scope):
                     try:
                         value = self.function(*self.args, **self.kwargs)

@@ -4,15 +4,19 @@
 That all work which was not abandoned is waited for at exit, as concurrent.futures does, is seen to here.
 """
 
+import _thread
 import atexit
 import collections
+import contextlib
 import itertools
+import os
 import threading
 import time
 import weakref
 from concurrent.futures.thread import BrokenThreadPool
 from typing import Callable, List, Optional, Set, Tuple, cast
 
+from . import _unstick
 from ._future import Work
 from ._stacks import Stack, show_name, stacks
 
@@ -51,7 +55,12 @@ class Pool:
             if self.closed:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             self.queue.append(work)
-            self._see_to_workers()
+            try:
+                self._see_to_workers()
+            except BaseException:
+                with contextlib.suppress(ValueError):
+                    self.queue.remove(work)
+                raise
 
     def _see_to_workers(self) -> None:
         if self.idle >= len(self.queue):
@@ -62,11 +71,12 @@ class Pool:
             self.workers.add(worker)
             try:
                 worker.start()
-            except BaseException:
-                self.workers.discard(worker)
-                if not self.workers:
-                    self.queue.pop()
-                    raise
+            except BaseException as error:
+                if worker.ident is None:
+                    self.workers.discard(worker)
+                if not self.workers or not isinstance(error, (RuntimeError, MemoryError)):
+                    raise  # no room for a thread, and nobody else to do it; or something that is the caller's
+                return
             show_name(worker)
 
     def close(self) -> None:
@@ -150,7 +160,8 @@ class Pool:
         if self.initializer is None:
             return True
         try:
-            self.initializer(*self.initargs)
+            with _unstick.work():
+                self.initializer(*self.initargs)
             return True
         except BaseException as error:
             self._break(f"the initializer of a worker failed: {error!r}")
@@ -165,15 +176,18 @@ class Pool:
 
     def _work(self) -> None:
         me = cast(_Worker, threading.current_thread())
-        try:
-            if self._initialise():
-                while self._run_one(me):
-                    pass
-        finally:
-            self._bury(me)
+        with _unstick.shield():  # the book-keeping; see Work.run()
+            try:
+                if self._initialise():
+                    while self._run_one(me):
+                        pass
+            finally:
+                self._bury(me)
 
     def _bury(self, me: _Worker) -> None:
-        """Also of a worker that something from outside has ended: its place is filled if there is work."""
+        """Also of a worker that a callback's exception has ended: its place is filled if there is work."""
+        if me.work:
+            me.work.future._settle(None, RuntimeError("its worker has ended"))
         with self.changed:
             self.workers.discard(me)
             if self.queue and not self.broken:
@@ -182,6 +196,7 @@ class Pool:
 
 
 _pools: "weakref.WeakSet[Pool]" = weakref.WeakSet()
+os.register_at_fork(after_in_child=_pools.clear)  # there are no workers
 _at_exit_registered = False
 
 
@@ -200,3 +215,11 @@ def wait_at_exit(pool: Pool) -> None:
         _at_exit_registered = True
         atexit.register(_at_exit)
     _pools.add(pool)
+
+
+def close_behind(pool: Pool) -> None:
+    """Called by the garbage collector, maybe on top of code that holds the pool's lock, or threading's."""
+    try:
+        _thread.start_new_thread(pool.close, ())
+    except RuntimeError:
+        pool.closed = True  # seen with the next work

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
 """unstick.Thread: a threading.Thread that can be ended, and asked for its result.
 
-An exception of kill() arrives in run() or not at all: `_killing` is held while one is under way, and the thread that has come out of
-run() does not go on to threading's own book-keeping before it has it.
+An exception of kill(), or of interrupt(), arrives in run() or not at all: what is around it is in a shield.
 """
 
 import threading
@@ -12,7 +11,7 @@ from typing import Any, Optional, Tuple, Type, Union
 from ._arguments import check_exception, seconds
 from ._stacks import after_interrupt, show_name, stacks
 from ._threads import Outcome, gone, interrupt
-from ._unstick import Interrupted
+from ._unstick import Interrupted, shield, work
 
 _POLL = 1.0  # the end of a thread is noticed this late if an exception of somebody else's hit the code that tells of it
 
@@ -30,8 +29,8 @@ class Thread(threading.Thread):
     def __init__(self, group=None, target=None, name=None, args=(), kwargs=None, *, daemon=None) -> None:
         super().__init__(group, target, name, args, kwargs, daemon=daemon)
         self._call = (target, args, kwargs or {})
-        self._killing = threading.RLock()
-        self._over = False  # guarded by _killing: out of run()
+        self._carried = False  # start() has been called, and may have failed
+        self._killing = threading.RLock()  # one after the other
         self._told_end = threading.Event()
         self._has_value = False
         self._value: Any = None
@@ -41,8 +40,8 @@ class Thread(threading.Thread):
         self._struck_at = 0.0  # by the first kill that ended something
 
     def start(self) -> None:
-        if self.ident is None:
-            run = self.run
+        if self.ident is None and not self._carried:
+            run, self._carried = self.run, True
             self.run = lambda: self._carry(run)  # type: ignore
         super().start()
         show_name(self)
@@ -53,33 +52,19 @@ class Thread(threading.Thread):
         del self._call
         return target(*args, **kwargs) if target else None
 
-    def _leave_run(self) -> None:
-        """A kill that is under way arrives here at the latest."""
-        while not self._killing.acquire(False):
-            time.sleep(0.001)
-        self._over = True
-        self._killing.release()
-
-    def _leave_run_anyway(self) -> None:
-        while not self._over:
-            try:
-                self._leave_run()
-            except BaseException:
-                pass  # another kill: what it was to end has ended
-
     def _carry(self, run) -> None:
-        try:
-            value = run()
-            self._leave_run()
-            self._value, self._has_value = value, True
-        except BaseException as error:
-            self._error = error
-            self._leave_run_anyway()
-            if not self._was_sent(error):
-                raise
-        finally:
-            self.__dict__.pop("run", None)
-            self._told_end.set()
+        with shield():
+            try:
+                with work():
+                    value = run()
+                self._value, self._has_value = value, True
+            except BaseException as error:
+                self._error = error
+                if not self._was_sent(error):
+                    raise
+            finally:
+                self.__dict__.pop("run", None)
+                self._told_end.set()
 
     def _was_sent(self, error: BaseException) -> bool:
         return any(error is sent or type(error) is sent for sent in self._sent)
@@ -96,7 +81,7 @@ class Thread(threading.Thread):
             self._sent.append(exc)
             return interrupt(self, exc, until)
         with self._killing:
-            if self._over:
+            if self._told_end.is_set():
                 outcome = gone(self)
             else:
                 self._sent.append(exc)

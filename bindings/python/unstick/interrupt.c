@@ -21,14 +21,14 @@ static const unstick_time FOR_ERROR = 100 * PY_MS;
 static const unstick_time FOR_WOKEN = 10000 * PY_MS;
 
 enum { LOOKS_FOR_ERROR = 10 };
-static const int64_t IN_SHIELD = 10 * PY_MS;
+static const int64_t IN_SHIELD[] = {1 * PY_MS, 2 * PY_MS, 4 * PY_MS, 10 * PY_MS}; /* between looks */
 
 struct interrupt {
 	struct delivery delivery;
 	PyObject *exception; /* an instance */
 	unstick_time until;
 	bool cut, woken; /* seen, and the time for it given */
-	unsigned looks_since_cut;
+	unsigned looks_since_cut, looks_at_shield;
 };
 
 static void raise_it(struct delivery *delivery)
@@ -67,7 +67,8 @@ static void push(struct interrupt *me)
 		me->looks_since_cut += me->delivery.cut;
 	} else if (!me->delivery.cut && !me->delivery.off_list) {
 		me->delivery.outcome.kind = UNSTICK_SHIELDED;
-		me->delivery.at = unstick_after_ns(IN_SHIELD);
+		me->delivery.at = unstick_after_ns(IN_SHIELD[me->looks_at_shield]);
+		me->looks_at_shield += me->looks_at_shield + 1 < sizeof IN_SHIELD / sizeof IN_SHIELD[0];
 	}
 }
 
