@@ -112,6 +112,63 @@ def kinds_of_the_library():
     return [name for name in (name_of(kind).decode() for kind in range(100)) if name != "unknown"]
 
 
+def test_what_a_call_has_got_is_not_lost():
+    """The exception must not come between the end of recv() and the assignment of its result."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(True)
+    lost = 0
+    for i in range(300):
+        got = []
+
+        def reads(got=got):
+            with contextlib.suppress(unstick.Interrupted):
+                while True:
+                    data = ours.recv(10)
+                    got.append(data)
+
+        worker = tap.Worker(reads)
+        tap.wait_blocked(worker.tid)
+        theirs.send(b"order")
+        assert unstick.interrupt(worker.thread, until=20).raised
+        worker.join()
+        ours.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            got.append(ours.recv(10))
+        ours.setblocking(True)
+        lost += got != [b"order"]
+    assert lost == 0, lost
+    ours.close()
+    theirs.close()
+
+
+def test_what_arrives_near_a_limit_is_not_lost():
+    read, write = os.pipe()
+    sent, got, over = 0, 0, threading.Event()
+
+    def writes():
+        nonlocal sent
+        while not over.is_set():
+            sent += os.write(write, b"x")
+            time.sleep(0.0003 + sent % 7 * 0.0001)
+
+    writer = tap.Worker(writes)
+    for _ in range(1000):
+        data = b""
+        with contextlib.suppress(unstick.Timeout):
+            with unstick.timeout(0.0005):
+                data = os.read(read, 1)
+        got += len(data)
+    over.set()
+    assert writer.join().error is None
+    os.set_blocking(read, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            got += len(os.read(read, 100))
+    assert sent == got, f"{sent - got} of {sent} lost"
+    os.close(read)
+    os.close(write)
+
+
 def test_help_knows_every_kind():
     kinds = kinds_of_the_library()
     assert len(kinds) >= 15, kinds

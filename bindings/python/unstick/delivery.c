@@ -12,6 +12,7 @@
 #include "condition.h"
 #include "frames.h"
 #include "main_thread.h"
+#include "turns.h"
 
 /* After a call was ended its error is given these many looks (63 ms) to become an exception, before the slot is used as well. */
 enum { LOOKS_FOR_ERROR = 6 };
@@ -66,6 +67,7 @@ int delivery_open(struct delivery *me)
 	me->taken = me->cut = me->gone = me->in_slot = false;
 	me->looks_since_cut = me->looks_in_call = me->cuts = 0;
 	me->off_list = false;
+	me->turns = -1;
 	me->thread = NULL;
 	me->gap = FIRST_GAP;
 	me->begun = me->at = unstick_now();
@@ -166,13 +168,17 @@ static bool is_spared(const struct delivery *me)
 	return unstick_now() - me->begun < GRACE && frames_hold_locks(me->ident);
 }
 
-/* It has not run for some time: then it waits for a lock and not for the GIL, which is tried for every 5 ms. */
-static bool waits_for_lock(const struct delivery *me)
+/* It has been given no processor for several of the intervals in which it would look for the GIL. */
+static bool waits_for_lock(struct delivery *me)
 {
-	struct unstick_report report;
-	if (unstick_look(0, me->tid, &report) || report.blocked_ns < 0)
+	int64_t turns = turns_of(me->tid);
+	if (turns < 0)
 		return me->looks_in_call >= LOOKS_AT_GIL;
-	return report.blocked_ns >= NO_GIL;
+	if (turns != me->turns) {
+		me->turns = turns;
+		me->turns_seen = unstick_now();
+	}
+	return unstick_now() - me->turns_seen >= NO_GIL;
 }
 
 /* Raised by the slot when a call returns, an exception takes the place of what the call has got: bytes that recv() took, a lock that acquire()

@@ -43,6 +43,8 @@ struct delivery {
 	bool in_slot;
 	bool swallowed; /* the error of its call will not be seen: the slot is used at once */
 	unsigned looks_since_cut, looks_in_call, cuts;
+	int64_t turns; /* when last looked at in a wait; -1: not yet */
+	unstick_time turns_seen;
 	unstick_time gap;
 };
 
