@@ -133,7 +133,8 @@ static int instruction(PyObject *frame)
 bool frames_in_call(unsigned long ident)
 {
 	PyObject *frame = frames_current(ident);
-	int found = frame ? instruction(frame) : -1;
+	/* Not our own wait in interrupt(), which looks at the slot and returns: there is nothing to lose. */
+	int found = frame && !frames_is_in(frame, "unstick._threads") ? instruction(frame) : -1;
 	Py_XDECREF(frame);
 	return found >= 0 && leads_to_c[found];
 }
