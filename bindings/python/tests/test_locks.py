@@ -152,7 +152,7 @@ def main_comes_out_of_what_others_are_left_in():
             wait()
         assert scope.cancelled_caught
         let_go()
-        wait, let_go = make()  # from 3.10 to 3.12 CPython takes a thread for ended if a join() was cut short, as by Ctrl-C
+        wait, let_go = make()  # from 3.9 to 3.12 CPython takes a thread for ended if a join() was cut short, as by Ctrl-C
         worker = tap.Worker(wait)
         tap.wait_blocked(worker.tid, lock=True)
         outcome = unstick.interrupt(worker.thread, until=0.1)
