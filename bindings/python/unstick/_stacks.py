@@ -80,7 +80,7 @@ def show_name(thread: threading.Thread) -> None:
 def after_interrupt(ident: int, seconds: float, arrived: bool) -> str:
     """What became of a thread that got an exception and is still there."""
     if not arrived:
-        return f"was interrupted {seconds:.1f} s ago, which has not arrived: it is behind a shield, or in C code that has not returned"
+        return f"was interrupted {seconds:.1f} s ago, which has not arrived: a lock, a shield, or C code that has not returned"
     if not hasattr(sys, "_current_exceptions"):  # before 3.10
         return f"was interrupted {seconds:.1f} s ago and went on, or is in clean-up since"
     handled = sys._current_exceptions().get(ident)
@@ -134,7 +134,8 @@ def _stack(thread: threading.Thread, frame) -> Stack:
     except OSError as error:
         return Stack(thread.name, tid, where, "", "", -1.0, None, error.strerror or "", work, frames)
     freeable, why = _verdict(thread, frame, look)
-    return Stack(thread.name, tid, where, look[4], look[6], look[8], freeable, why or trouble, work, frames)
+    why = "; ".join(one for one in (why, trouble) if one)
+    return Stack(thread.name, tid, where, look[4], look[6], look[8], freeable, why, work, frames)
 
 
 def stacks() -> List[Stack]:
