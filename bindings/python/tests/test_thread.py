@@ -245,6 +245,32 @@ def test_wrong_arguments():
     thread.join()
 
 
+def test_a_thread_that_starts_others_takes_its_interrupts_itself():
+    """Before 3.12 a thread that is being started has its starter's ident, and would get what is sent to that."""
+    lost, end, sums = [], [], []
+
+    def starts():
+        while not end:
+            try:
+                child = unstick.Thread(target=sum, args=([1, 2],))
+                child.start()
+                sums.append(child.get_result(30))
+                time.sleep(0.0005)
+            except KeyError:
+                pass
+
+    hook, sys.unraisablehook = sys.unraisablehook, lambda args: lost.append(args.exc_value)
+    try:
+        thread = started(starts)
+        for _ in range(100):
+            assert unstick.interrupt(thread, KeyError, until=20).raised
+        end.append(True)
+        assert thread.get_result(30) is None
+    finally:
+        sys.unraisablehook = hook
+    assert not lost and sums and set(sums) == {3}, lost
+
+
 def test_join_can_be_interrupted_and_limited():
     sleeper = blocked(time.sleep, 1000)
     joiner = started(sleeper.join)

@@ -11,6 +11,7 @@ from ._arguments import seconds
 from ._future import Future, Work
 from ._pool import Pool, close_behind, wait_at_exit
 from ._stacks import Stack
+from ._threads import start_thread
 
 # Of the time that shutdown() has, the part in which work may still end by itself.
 _PATIENCE = 0.8
@@ -27,7 +28,7 @@ def _drain_behind(pool: Pool, cancel_at: float, until: float) -> concurrent.futu
             left.set_exception(error)
 
     try:
-        threading.Thread(target=drain, name="unstick-shutdown", daemon=True).start()
+        start_thread(threading.Thread(target=drain, name="unstick-shutdown", daemon=True).start)
     except RuntimeError:  # the program ends (3.12), or there is no room for a thread
         drain()
     return left

@@ -19,6 +19,7 @@ from typing import Callable, List, Optional, Set, Tuple, cast
 from . import _unstick
 from ._future import Work
 from ._stacks import Stack, show_name, stacks
+from ._threads import start_thread
 
 
 class _Worker(threading.Thread):
@@ -70,7 +71,7 @@ class Pool:
             worker = _Worker(target=self._work, name=name, daemon=True)
             self.workers.add(worker)
             try:
-                worker.start()
+                start_thread(worker.start)
             except BaseException as error:
                 if worker.ident is None:
                     self.workers.discard(worker)

@@ -10,7 +10,7 @@ from typing import Any, Optional, Tuple, Type, Union
 
 from ._arguments import check_exception, seconds
 from ._stacks import after_interrupt, show_name, stacks
-from ._threads import Outcome, gone, interrupt
+from ._threads import Outcome, gone, interrupt, start_thread
 from ._unstick import Interrupted, shield, work
 
 _POLL = 1.0  # the end of a thread is noticed this late if an exception of somebody else's hit the code that tells of it
@@ -43,7 +43,7 @@ class Thread(threading.Thread):
         if self.ident is None and not self._carried:
             run, self._carried = self.run, True
             self.run = lambda: self._carry(run)  # type: ignore
-        super().start()
+        start_thread(super().start)
         show_name(self)
 
     def run(self) -> Any:

@@ -2,7 +2,7 @@
 """unstick.interrupt(): an exception in another thread, and what became of it."""
 
 import threading
-from typing import NamedTuple, Optional, Type, Union
+from typing import Callable, NamedTuple, Optional, Type, Union
 
 from . import _unstick
 from ._arguments import check_exception, check_thread, seconds
@@ -71,6 +71,16 @@ describe(
 def gone(thread: threading.Thread) -> Outcome:
     tid = getattr(thread, "native_id", None) or 0
     return Outcome("gone", 0, tid, 0, -1, None, -1, "?", "", 0, 0.0, f"{tid}: the thread has ended", False)
+
+
+def start_thread(start: Callable[[], None]) -> None:
+    """Nothing is raised in the calling thread meanwhile.
+
+    Before 3.12 a new thread has the ident of the one that starts it until it runs (new_threadstate() in Python/pystate.c), and would get
+    in its place what PyThreadState_SetAsyncExc() sends to that ident.
+    """
+    with _unstick.shield():
+        start()
 
 
 def interrupt(
