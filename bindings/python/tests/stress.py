@@ -90,7 +90,7 @@ def run_against_cancels(body):
 
 def run_against_deadlines(body, span):
     victim = Victim(body, span)
-    tap.wait_for(lambda: victim.fired >= FIRINGS // 100, "deadlines pass")
+    tap.wait_for(lambda: victim.fired >= min(FIRINGS // 100, 1000), "deadlines pass")
     return victim
 
 

@@ -112,6 +112,32 @@ def kinds_of_the_library():
     return [name for name in (name_of(kind).decode() for kind in range(100)) if name != "unknown"]
 
 
+def test_a_thread_that_starts_others_is_the_one_that_is_hit():
+    """Before 3.12 a new thread has the ident of the one that starts it, until it runs."""
+    over = False
+
+    def starts():
+        while not over:
+            with contextlib.suppress(KeyError):
+                thread = threading.Thread(target=int)
+                thread.start()
+                thread.join()
+                time.sleep(0.0005)  # code that is never seen outside of threading is hit there in the end
+
+    threading.excepthook, hook = lambda args: None, threading.excepthook
+    try:
+        worker = tap.Worker(starts)
+        for _ in range(100):
+            outcome = unstick.interrupt(worker.thread, KeyError, until=60)
+            assert outcome.raised or outcome.kind == "gone", outcome
+            if not worker.thread.is_alive():  # hit outside of its with statement
+                worker = tap.Worker(starts)
+        over = True
+        worker.join()
+    finally:
+        threading.excepthook = hook
+
+
 def test_what_a_call_has_got_is_not_lost():
     """The exception must not come between the end of recv() and the assignment of its result."""
     ours, theirs = socket.socketpair()

@@ -198,6 +198,8 @@ static bool would_lose(struct delivery *me, bool locked)
 static bool push_slot(struct delivery *me, bool locked)
 {
 	struct condition_wait wait;
+	if (frames_start_thread(me->ident))
+		return true;
 	if (condition_find(&wait, me->ident)) {
 		push_waiter(me, &wait);
 		condition_forget(&wait);

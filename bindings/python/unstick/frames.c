@@ -112,6 +112,20 @@ bool frames_hold_locks(unsigned long ident)
 	return may;
 }
 
+bool frames_start_thread(unsigned long ident)
+{
+	enum { DEEP = 4 }; /* start(), Event.wait(), Condition.wait(), what that calls */
+	PyObject *frame = frames_current(ident);
+	bool starts = false;
+	for (unsigned i = 0; frame && frame != Py_None && !starts && i < DEEP; i++) {
+		starts = is_function(frame, "start") && frames_is_in(frame, "threading");
+		frame = attribute(frame, "f_back");
+	}
+	Py_XDECREF(frame);
+	PyErr_Clear();
+	return starts;
+}
+
 static bool leads_to_c[256]; /* by the number of the instruction */
 
 /* The instruction that the frame is at, -1 if it has not begun. */

@@ -24,6 +24,10 @@ bool frames_hold_locks(unsigned long ident);
  * an exception in its place loses it. A guess from the instruction that is being executed. */
 bool frames_in_call(unsigned long ident);
 
+/* Is it in threading.Thread.start()? Until the new thread runs both have the same ident to CPython before 3.12, and what is put into the slot
+ * of the one may come to the other (Python/pystate.c, PyThreadState_SetAsyncExc()). */
+bool frames_start_thread(unsigned long ident);
+
 /* Does the thread handle an exception now? Then it is taken to be cleaning up. Before 3.10, which does not tell: true. */
 bool frames_handle_exception(unsigned long ident);
 
