@@ -46,6 +46,14 @@ def unstick_token(count):
             read(fd, SIZE)
 
 
+def with_lock(count):
+    """What `with` costs, and two methods written in C."""
+    read, fd, lock = os.read, ready, threading.Lock()
+    for _ in range(count):
+        with lock:
+            read(fd, SIZE)
+
+
 def signal_setitimer(count):
     read, fd, setitimer = os.read, ready, signal.setitimer
     for _ in range(count):
@@ -100,6 +108,7 @@ def beside_others():
         ("bare", bare, 20000),
         ("unstick.timeout", unstick_timeout, 20000),
         ("with a token", unstick_token, 5000),
+        ("threading.Lock", with_lock, 5000),
         ("signal.setitimer", signal_setitimer, 5000),
         ("asyncio.timeout", asyncio_timeout, 2000),
         ("join(timeout)", thread_join, 100),

@@ -5,7 +5,8 @@ import contextlib
 import os
 import sys
 import threading
-from typing import List, NamedTuple, Optional, Tuple
+from types import FrameType
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from . import _unstick
 
@@ -81,7 +82,7 @@ def after_interrupt(ident: int, seconds: float, arrived: bool) -> str:
     """What became of a thread that got an exception and is still there."""
     if not arrived:
         return f"was interrupted {seconds:.1f} s ago, which has not arrived: a lock, a shield, or C code that has not returned"
-    if not hasattr(sys, "_current_exceptions"):  # before 3.10
+    if not hasattr(sys, "_current_exceptions") or not _unstick.gil_is_for_all():  # before 3.10; in the midst of others' work
         return f"was interrupted {seconds:.1f} s ago and went on, or is in clean-up since"
     handled = sys._current_exceptions().get(ident)
     if isinstance(handled, tuple):  # before 3.12: as sys.exc_info()
@@ -138,9 +139,15 @@ def _stack(thread: threading.Thread, frame) -> Stack:
     return Stack(thread.name, tid, where, look[4], look[6], look[8], freeable, why, work, frames)
 
 
+def _frames() -> Dict[int, Optional[FrameType]]:
+    if _unstick.gil_is_for_all():
+        return dict(sys._current_frames())
+    return {thread.ident or 0: _unstick.frame(thread.ident or 0) for thread in threading.enumerate()}
+
+
 def stacks() -> List[Stack]:
     """Where each Python thread of this process is: file and line beside the call that it is blocked in."""
-    frames = sys._current_frames()
+    frames = _frames()
     try:
         return [_stack(thread, frames.get(thread.ident or 0)) for thread in threading.enumerate()]
     finally:

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "arrival.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "delivery.h"
 #include "errors.h"
+#include "interpreter.h"
 
 PyObject *arrival_type;
 static bool (*stray)(void);
@@ -43,37 +43,19 @@ static PyType_Slot arrival_slots[] = {
         {Py_tp_new, arrive},
         {0, NULL},
 };
-static PyType_Spec arrival_spec = {.name = "unstick._unstick.Arrival", .flags = Py_TPFLAGS_DEFAULT, .slots = arrival_slots};
+static PyType_Spec arrival_spec = {.name = "unstick._unstick.Arrival", .flags = PY_TYPE_FLAGS, .slots = arrival_slots};
 
 /* ---- the hook */
 
-/* PyInterpreterState_Get(): 3.9; in 3.8 it has another name. Interpreters may have a GIL each since 3.12, and share the type. */
-static void *(*interpreter_get)(void);
-static void *interpreter;
-
-bool arrival_in_first_interpreter(void)
-{
-	return !interpreter_get || interpreter_get() == interpreter;
-}
-
-static void remember_interpreter(void)
-{
-	void *function = dlsym(RTLD_DEFAULT, "PyInterpreterState_Get");
-	if (!function)
-		function = dlsym(RTLD_DEFAULT, "_PyInterpreterState_Get");
-	memcpy(&interpreter_get, &function, sizeof function); /* ISO C has no cast for it */
-	interpreter = function ? interpreter_get() : NULL;
-}
-
 static PyObject *alloc_timeout_error(PyTypeObject *type, Py_ssize_t items)
 {
-	if (arrival_in_first_interpreter() && delivery_list && delivery_take(DELIVERY_BY_CALL))
+	if (interpreter_is_ours() && delivery_list && delivery_take(DELIVERY_BY_CALL))
 		return NULL;
 	return PyType_GenericAlloc(type, items);
 }
 
 static PyType_Slot probe_slots[] = {{Py_tp_alloc, alloc_timeout_error}, {0, NULL}};
-static PyType_Spec probe_spec = {.name = "unstick._unstick.Probe", .flags = Py_TPFLAGS_DEFAULT, .slots = probe_slots};
+static PyType_Spec probe_spec = {.name = "unstick._unstick.Probe", .flags = PY_TYPE_FLAGS, .slots = probe_slots};
 
 /* The offset of the only word of `type` that is `wanted`; 0: there is none, or more than one. */
 static size_t find_word(const PyObject *type, size_t size, uintptr_t wanted)
@@ -135,7 +117,6 @@ int arrival_initialise(PyObject *module)
 	Py_XDECREF(bases);
 	if (!arrival_type)
 		return -1;
-	remember_interpreter();
 	hook_timeout_error();
 	return PyModule_AddIntConstant(module, "hooked", arrival_errno == -ETIMEDOUT);
 }

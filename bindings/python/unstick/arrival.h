@@ -23,9 +23,6 @@ extern int arrival_errno; /* what calls are ended with: -ETIMEDOUT, or -ECANCELE
 /* Called when the slot's class is called and nothing is on its way. false: it has not raised. */
 void arrival_set_stray(bool (*function)(void));
 
-/* Is this the interpreter that the extension was loaded in first? */
-bool arrival_in_first_interpreter(void);
-
 int arrival_initialise(PyObject *module);
 
 #endif

@@ -2,6 +2,7 @@
 #include "condition.h"
 
 #include "frames.h"
+#include "interpreter.h"
 
 /* What is looked for, and the types that are known to run no bytecode. wait_code is NULL if somebody has put something else in place of
  * threading.Condition: then there are no conditions. */
@@ -26,7 +27,7 @@ static PyObject *if_wait(PyObject *frame)
  * handler that runs on top of it. */
 static PyObject *wait_frame(unsigned long ident, bool *on_top)
 {
-	PyObject *top = wait_code ? frames_current(ident) : NULL;
+	PyObject *top = wait_code ? interpreter_frame(ident) : NULL;
 	if (!top)
 		return NULL;
 	PyObject *caller = frames_is_in(top, "threading") ? PyObject_GetAttrString(top, "f_back") : NULL;

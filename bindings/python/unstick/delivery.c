@@ -70,7 +70,8 @@ int delivery_open(struct delivery *me)
 	me->turns = -1;
 	me->thread = NULL;
 	me->gap = FIRST_GAP;
-	me->begun = me->at = unstick_now();
+	me->begun = unstick_now();
+	me->at = 0; /* by whoever has opened it, now */
 	me->outcome = (struct unstick_outcome){.nr = -1, .fd = -1, .state = '?', .tid = me->tid};
 	atomic_store(&me->word, 0);
 	int error = unstick_thread_find(&me->thread, me->tid);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "frames.h"
 
+#include "interpreter.h"
+
 /* Did it answer True? */
 static bool collector(const char *name)
 {
@@ -28,25 +30,11 @@ void frames_resume_collector(bool paused)
 		collector("enable");
 }
 
-/* sys.NAME()[ident]; NULL: none, and no error is set. A new reference. */
-static PyObject *of_thread(const char *name, unsigned long ident)
-{
-	PyObject *function = PySys_GetObject(name); /* borrowed */
-	PyObject *all = function ? PyObject_CallFunctionObjArgs(function, NULL) : NULL;
-	PyObject *key = all ? PyLong_FromUnsignedLong(ident) : NULL;
-	PyObject *one = key ? PyDict_GetItemWithError(all, key) : NULL; /* borrowed */
-	Py_XINCREF(one);
-	Py_XDECREF(key);
-	Py_XDECREF(all);
-	PyErr_Clear();
-	return one;
-}
-
 bool frames_handle_exception(unsigned long ident)
 {
-	if (!PySys_GetObject("_current_exceptions"))
+	if (!PySys_GetObject("_current_exceptions") || !interpreter_gil_is_for_all())
 		return true;
-	PyObject *one = of_thread("_current_exceptions", ident);
+	PyObject *one = interpreter_ask_of_all("_current_exceptions", ident);
 	/* 3.12: the exception or None; before: a tuple of three */
 	bool handles = one && (PyTuple_Check(one) ? PyTuple_Size(one) > 0 && PyTuple_GetItem(one, 0) != Py_None : one != Py_None);
 	Py_XDECREF(one);
@@ -64,11 +52,6 @@ static PyObject *attribute(PyObject *of, const char *name)
 static bool is_text(PyObject *object, const char *text)
 {
 	return object && PyUnicode_Check(object) && PyUnicode_CompareWithASCIIString(object, text) == 0;
-}
-
-PyObject *frames_current(unsigned long ident)
-{
-	return of_thread("_current_frames", ident);
 }
 
 bool frames_is_in(PyObject *frame, const char *module)
@@ -106,7 +89,7 @@ static bool is_delicate(PyObject *frame)
 
 bool frames_hold_locks(unsigned long ident)
 {
-	PyObject *frame = frames_current(ident);
+	PyObject *frame = interpreter_frame(ident);
 	bool may = !frame || is_delicate(frame);
 	Py_XDECREF(frame);
 	return may;
@@ -115,7 +98,7 @@ bool frames_hold_locks(unsigned long ident)
 bool frames_start_thread(unsigned long ident)
 {
 	enum { DEEP = 4 }; /* start(), Event.wait(), Condition.wait(), what that calls */
-	PyObject *frame = frames_current(ident);
+	PyObject *frame = interpreter_frame(ident);
 	bool starts = false;
 	for (unsigned i = 0; frame && frame != Py_None && !starts && i < DEEP; i++) {
 		starts = is_function(frame, "start") && frames_is_in(frame, "threading");
@@ -146,7 +129,7 @@ static int instruction(PyObject *frame)
 
 bool frames_in_call(unsigned long ident)
 {
-	PyObject *frame = frames_current(ident);
+	PyObject *frame = interpreter_frame(ident);
 	/* Not our own wait in interrupt(), which looks at the slot and returns: there is nothing to lose. */
 	int found = frame && !frames_is_in(frame, "unstick._threads") ? instruction(frame) : -1;
 	Py_XDECREF(frame);
@@ -173,7 +156,7 @@ int frames_initialise(void)
 
 bool frames_swallow_errors(unsigned long ident)
 {
-	PyObject *frame = frames_current(ident);
+	PyObject *frame = interpreter_frame(ident);
 	if (!frame)
 		return false;
 	bool in_ssl = frames_is_in(frame, "ssl");

@@ -11,8 +11,6 @@
 bool frames_pause_collector(void);
 void frames_resume_collector(bool paused);
 
-/* The frame that the thread is in: a new reference; NULL: none. No error is set. */
-PyObject *frames_current(unsigned long ident);
 /* Is the frame's code in that module? */
 bool frames_is_in(PyObject *frame, const char *module);
 
@@ -28,7 +26,8 @@ bool frames_in_call(unsigned long ident);
  * of the one may come to the other (Python/pystate.c, PyThreadState_SetAsyncExc()). */
 bool frames_start_thread(unsigned long ident);
 
-/* Does the thread handle an exception now? Then it is taken to be cleaning up. Before 3.10, which does not tell: true. */
+/* Does the thread handle an exception now? Then it is taken to be cleaning up. Before 3.10, and beside other
+ * interpreters since 3.12, that cannot be told: true. */
 bool frames_handle_exception(unsigned long ident);
 
 /* Is it in ssl.SSLSocket.read()? That takes a failed read for the end of the data (3.10 to 3.12): b'', and no exception. */

@@ -16,13 +16,12 @@ static const unstick_time PEACE = 10 * PY_MS, GRACE = 1000 * PY_MS;
 
 static struct lane *lanes;
 static unsigned walkers; /* who may let other threads run while it holds a pointer to a lane */
-static _Thread_local struct lane *own_lane
-        __attribute__((tls_model("initial-exec"))); /* no call to find it; 8 bytes of what ld.so keeps free */
+_Thread_local struct lane *lane_own;
 static pthread_key_t end_key;
 
 static void thread_ends(void *lane)
 {
-	own_lane = NULL; /* what ends after this gets another */
+	lane_own = NULL; /* what ends after this gets another */
 	atomic_store(&((struct lane *)lane)->ended, true);
 }
 
@@ -58,7 +57,7 @@ static void let_signal_in(void)
 		pthread_sigmask(SIG_UNBLOCK, &ours, NULL);
 }
 
-static struct lane *lane_new(void)
+struct lane *lane_new(void)
 {
 	drop_ended();
 	struct lane *lane = calloc(1, sizeof *lane);
@@ -71,25 +70,20 @@ static struct lane *lane_new(void)
 	lane->tid = (pid_t)syscall(SYS_gettid);
 	lane->next = lanes;
 	lanes = lane;
-	own_lane = lane;
+	lane_own = lane;
 	return lane;
-}
-
-struct lane *lane_self(void)
-{
-	return own_lane ? own_lane : lane_new();
 }
 
 /* The child has one thread, and its scopes do not fire any more, as those of the library. */
 void lane_after_fork(void)
 {
-	lanes = own_lane;
+	lanes = lane_own;
 	walkers = 0;
-	if (!own_lane)
+	if (!lane_own)
 		return;
-	own_lane->next = NULL;
-	own_lane->tid = (pid_t)syscall(SYS_gettid);
-	for (struct scope *i = own_lane->top; i; i = i->outer)
+	lane_own->next = NULL;
+	lane_own->tid = (pid_t)syscall(SYS_gettid);
+	for (struct scope *i = lane_own->top; i; i = i->outer)
 		scope_disable(i);
 }
 

@@ -168,7 +168,7 @@ static PyType_Slot slots[] = {
         {0, NULL},
 };
 static PyType_Spec spec = {
-        .name = "unstick._unstick.Lock", .basicsize = sizeof(struct lock), .flags = Py_TPFLAGS_DEFAULT, .slots = slots};
+        .name = "unstick._unstick.Lock", .basicsize = sizeof(struct lock), .flags = PY_TYPE_FLAGS, .slots = slots};
 
 int lock_initialise(PyObject *module)
 {

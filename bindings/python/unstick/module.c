@@ -12,6 +12,7 @@
 #include "delivery.h"
 #include "errors.h"
 #include "frames.h"
+#include "interpreter.h"
 #include "interrupt.h"
 #include "lock.h"
 #include "main_thread.h"
@@ -24,7 +25,8 @@
 
 static bool to_ns(PyObject *seconds, int64_t *ret)
 {
-	double value = PyLong_Check(seconds) ? PyLong_AsDouble(seconds) : PyFloat_AsDouble(seconds);
+	bool whole = PyLong_CheckExact(seconds) || PyLong_Check(seconds);
+	double value = whole ? PyLong_AsDouble(seconds) : PyFloat_AsDouble(seconds);
 	if (value == -1.0 && PyErr_Occurred())
 		return false;
 	if (isnan(value)) {
@@ -105,7 +107,24 @@ static PyObject *in_first_interpreter(PyObject *module, PyObject *unused)
 {
 	(void)module;
 	(void)unused;
-	return PyBool_FromLong(arrival_in_first_interpreter());
+	return PyBool_FromLong(interpreter_is_ours());
+}
+
+static PyObject *gil_is_for_all(PyObject *module, PyObject *unused)
+{
+	(void)module;
+	(void)unused;
+	return PyBool_FromLong(interpreter_gil_is_for_all());
+}
+
+static PyObject *frame(PyObject *module, PyObject *ident)
+{
+	unsigned long number = PyLong_AsUnsignedLong(ident);
+	PyObject *found = PyErr_Occurred() ? NULL : interpreter_frame(number);
+	(void)module;
+	if (found || PyErr_Occurred())
+		return found;
+	Py_RETURN_NONE;
 }
 
 static PyObject *stop(PyObject *module, PyObject *unused)
@@ -154,6 +173,8 @@ static PyMethodDef functions[] = {
         {"interrupt", interrupt_thread, METH_VARARGS, NULL},
         {"look", look, METH_VARARGS, NULL},
         {"in_first_interpreter", in_first_interpreter, METH_NOARGS, NULL},
+        {"gil_is_for_all", gil_is_for_all, METH_NOARGS, NULL},
+        {"frame", frame, METH_O, NULL},
         {"stop", stop, METH_NOARGS, NULL},
         {NULL, NULL, 0, NULL},
 };
@@ -167,6 +188,7 @@ static int fill(PyObject *module)
 		python_error(error, "unstick");
 		return -1;
 	}
+	interpreter_initialise();
 	scope_initialise();
 	if (frames_initialise() || errors_initialise(module) || arrival_initialise(module) || token_initialise(module) ||
 	    scope_type_initialise(module) || lock_initialise(module) || condition_initialise())

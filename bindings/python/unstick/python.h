@@ -22,6 +22,9 @@
 #define METH_FASTCALL 0x0080
 #endif
 
+/* What every type is made with. The headers since 3.10 leave the second out of the first; without it 3.8 and 3.9 do not cache methods. */
+#define PY_TYPE_FLAGS (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VERSION_TAG)
+
 #define PY_MS INT64_C(1000000)
 
 /* Seconds as Python has them (a number, or None for never) into a span of ns. false: an error is set. */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "arrival.h"
@@ -71,7 +72,8 @@ static enum errors_kind usual_kind(const struct scope *me)
 /* Code that catches TimeoutError and tries again gets something that it does not catch; the end of the scope makes it a Timeout. */
 static enum errors_kind kind_at(const struct scope *me, unstick_time now)
 {
-	bool caught_for_long = me->struck_at && now - me->struck_at >= INSISTS_AFTER;
+	unstick_time struck_at = me->firing->struck_at;
+	bool caught_for_long = struck_at && now - struck_at >= INSISTS_AFTER;
 	return me->reason == -ETIMEDOUT && caught_for_long ? ERRORS_INSISTENT : usual_kind(me);
 }
 
@@ -81,8 +83,8 @@ static void scope_raise(struct delivery *delivery)
 	Py_INCREF(me); /* making an exception may collect garbage, and that may be the generator whose scope this is */
 	enum errors_kind kind = kind_at(me, delivery->taken_at);
 	me->struck = true;
-	if (!me->struck_at)
-		me->struck_at = delivery->taken_at;
+	if (!me->firing->struck_at)
+		me->firing->struck_at = delivery->taken_at;
 	me->lane->taken_at = delivery->taken_at;
 	me->spent = delivery->by_slot && !checks_at_calls_only;
 	raise_it(me, kind, NULL);
@@ -150,6 +152,17 @@ void scope_look_now(struct scope *me)
 	service_look_at(lane_step(me->lane, unstick_now()));
 }
 
+/* unstick_after_ns() within: its calls through tables of libraries are a tenth of what a scope costs. */
+static unstick_time after(int64_t span)
+{
+	struct timespec now;
+	unstick_time moment;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (__builtin_add_overflow((int64_t)now.tv_sec * 1000 * PY_MS + now.tv_nsec, span, &moment))
+		return UNSTICK_NEVER;
+	return moment;
+}
+
 PyObject *scope_enter(PyObject *self, PyObject *unused)
 {
 	struct scope *me = (struct scope *)(void *)self;
@@ -171,10 +184,11 @@ PyObject *scope_enter(PyObject *self, PyObject *unused)
 	if (me->kind == SCOPE_SHIELD)
 		hold_off_outer(me);
 	if (me->span != INT64_MAX && me->deadline == UNSTICK_NEVER)
-		me->deadline = unstick_after_ns(me->span);
+		me->deadline = after(me->span);
 	service_look_at(me->deadline);
-	if (me->span <= 0 || me->cancelled || me->token)
-		scope_look_now(me);
+	/* Not fired here: raised by a plain call of __enter__(), as ExitStack's, its exception would be outside of the block. */
+	if ((me->cancelled || me->token) && scope_reason(me, 0))
+		service_look_at(0);
 	Py_INCREF(self);
 	return self;
 }
@@ -220,6 +234,17 @@ static PyObject *leave_struck(struct scope *me, PyObject *value)
 	return NULL;
 }
 
+/* In a thread that has not entered it: maybe the garbage collector throws away its generator there. */
+static PyObject *leave_elsewhere(struct scope *me, const PyObject *type)
+{
+	if (type == PyExc_GeneratorExit) {
+		scope_abandon(me);
+		Py_RETURN_FALSE;
+	}
+	PyErr_SetString(PyExc_RuntimeError, "a scope is left by the thread that entered it: is it in a generator that moved?");
+	return NULL;
+}
+
 PyObject *scope_exit(PyObject *self, PyObject *const *args, Py_ssize_t given)
 {
 	struct scope *me = (struct scope *)(void *)self;
@@ -227,20 +252,12 @@ PyObject *scope_exit(PyObject *self, PyObject *const *args, Py_ssize_t given)
 		PyErr_SetString(PyExc_RuntimeError, "this scope is not open");
 		return NULL;
 	}
-	bool thrown_away = given > 0 && args[0] == PyExc_GeneratorExit; /* maybe by the garbage collector, in any thread */
-	if (me->lane != lane_self() && thrown_away) {
-		scope_abandon(me);
-		Py_RETURN_FALSE;
-	}
-	if (me->lane != lane_self()) {
-		PyErr_SetString(PyExc_RuntimeError,
-		                "a scope is left by the thread that entered it: is it in a generator that moved?");
-		return NULL;
-	}
+	struct lane *lane = lane_self();
+	if (me->lane != lane)
+		return leave_elsewhere(me, given > 0 ? args[0] : NULL);
 	if (me->firing && me->deadline != UNSTICK_NEVER)
-		me->overrun = unstick_now() - me->deadline;
+		me->firing->overrun = unstick_now() - me->deadline;
 	withdraw(me);
-	struct lane *lane = me->lane;
 	take_out(me);
 	if (me->struck)
 		lane->taken_at = 0; /* what was to be cleared up is */

@@ -25,16 +25,16 @@ struct scope {
 	bool struck;                   /* a call was ended, or an exception raised, because of it */
 	bool spent;                    /* it fires no more */
 	int reason;                    /* 0, -ETIMEDOUT, -ECANCELED: final once it is not 0 */
-	unstick_time struck_at;        /* its first exception; 0: none yet */
-	int64_t overrun;               /* ns by which it was left too late, once it is */
 	struct scope_delivery *firing; /* NULL: it has never been fired, as most */
 };
 
 /* Apart from the scope, which is made for each block: a delivery is large. */
 struct scope_delivery {
 	struct delivery delivery;
-	struct scope *scope; /* that it belongs to */
-	bool told;           /* that it is overdue */
+	struct scope *scope;    /* that it belongs to */
+	unstick_time struck_at; /* its first exception; 0: none yet */
+	int64_t overrun;        /* ns by which it was left too late, once it is */
+	bool told;              /* that it is overdue */
 };
 
 /* 0, or why it is to be fired. */

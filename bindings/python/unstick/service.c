@@ -13,7 +13,8 @@ unstick_time service_alarm = UNSTICK_NEVER;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* of `rung` and `stopping`; nobody holds it while taking the GIL */
 static pthread_cond_t changed;
 static bool rung, stopping;
-static bool running, ended; /* guarded by the GIL; ended: the interpreter is about to end */
+bool service_running;
+static bool ended; /* guarded by the GIL; the interpreter is about to end */
 static pthread_t thread;
 
 void service_ring(void)
@@ -27,7 +28,7 @@ void service_ring(void)
 void service_wake_by(unstick_time when)
 {
 	service_alarm = when;
-	if (running)
+	if (service_running)
 		service_ring();
 }
 
@@ -81,25 +82,25 @@ static int start(void)
 	return -error;
 }
 
-int service_start(void)
+int service_run(void)
 {
-	if (running || ended)
+	if (ended)
 		return 0;
 	int error = start();
 	if (error) {
 		python_error(error, "unstick: the thread that watches over scopes cannot be started");
 		return -1;
 	}
-	running = true;
+	service_running = true;
 	return 0;
 }
 
 void service_stop(void)
 {
 	ended = true;
-	if (!running)
+	if (!service_running)
 		return;
-	running = false;
+	service_running = false;
 	Py_BEGIN_ALLOW_THREADS pthread_mutex_lock(&mutex);
 	stopping = true;
 	pthread_cond_signal(&changed);
@@ -113,6 +114,6 @@ void service_after_fork(void)
 {
 	static const pthread_mutex_t fresh = PTHREAD_MUTEX_INITIALIZER;
 	mutex = fresh;
-	running = false;
+	service_running = false;
 	service_alarm = UNSTICK_NEVER;
 }

@@ -9,8 +9,15 @@
 
 #include "python.h"
 
+/* Private to service_start(). Guarded by the GIL. */
+extern bool service_running;
+int service_run(void);
+
 /* 0; -1: an error is set. */
-int service_start(void);
+static inline int service_start(void)
+{
+	return service_running ? 0 : service_run();
+}
 void service_stop(void);
 
 /* Private to service_look_at(). Guarded by the GIL. */

@@ -133,7 +133,7 @@ static PyType_Slot slots[] = {
         {0, NULL},
 };
 static PyType_Spec spec = {
-        .name = "unstick._unstick.Token", .basicsize = sizeof(struct token), .flags = Py_TPFLAGS_DEFAULT, .slots = slots};
+        .name = "unstick._unstick.Token", .basicsize = sizeof(struct token), .flags = PY_TYPE_FLAGS, .slots = slots};
 
 int token_initialise(PyObject *module)
 {
