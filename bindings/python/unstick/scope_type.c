@@ -11,7 +11,7 @@
 #include "token.h"
 
 static PyTypeObject *scope_type;
-static struct scope *spare;
+static struct scope *spare; /* one that was dropped, with its reference to the type */
 
 /* ---- made */
 
@@ -20,10 +20,15 @@ static PyObject *scope_new(enum scope_kind kind, int64_t span, PyObject *token)
 	/* Copied in a few moves: gcc makes of a memset() of this size a `rep stos`, which takes longer. */
 	static const struct scope fresh = {.deadline = UNSTICK_NEVER};
 	struct scope *me = spare;
-	spare = NULL;
-	if (!me && !(me = PyObject_Malloc(sizeof *me)))
-		return PyErr_NoMemory();
-	PyObject_Init((PyObject *)me, scope_type);
+	if (me) {
+		spare = NULL;
+		me->ob_base.ob_refcnt = 1; /* the rest of its head is as it was */
+	} else {
+		me = PyObject_Malloc(sizeof *me);
+		if (!me)
+			return PyErr_NoMemory();
+		PyObject_Init((PyObject *)me, scope_type);
+	}
 	memcpy((char *)me + sizeof(PyObject), (const char *)&fresh + sizeof(PyObject), sizeof *me - sizeof(PyObject));
 	me->kind = kind;
 	me->span = span;
@@ -65,9 +70,10 @@ static bool parse(const char *function, PyObject *const *args, Py_ssize_t given,
 
 static PyObject *make(enum scope_kind kind, PyObject *const *args, Py_ssize_t given, PyObject *names)
 {
-	PyObject *seconds, *token;
+	PyObject *seconds = given > 0 ? args[0] : NULL, *token = Py_None;
 	int64_t span;
-	if (!parse(kind == SCOPE_RAISE ? "timeout" : "move_on_after", args, given, names, &seconds, &token))
+	bool plain = given == 1 && !names;
+	if (!plain && !parse(kind == SCOPE_RAISE ? "timeout" : "move_on_after", args, given, names, &seconds, &token))
 		return NULL;
 	if (!python_span(seconds, &span) || (token != Py_None && !token_check(token)))
 		return NULL;
@@ -106,16 +112,17 @@ PyObject *scope_work(PyObject *module, PyObject *unused)
 static void scope_dealloc(PyObject *self)
 {
 	struct scope *me = (struct scope *)(void *)self;
-	PyTypeObject *type = Py_TYPE(self);
 	if (me->lane)
 		scope_abandon(me);
 	if (me->firing) /* few have one: no call for the others */
 		free(me->firing);
 	Py_XDECREF(me->token);
-	if (spare)
-		PyObject_Free(self);
-	else
+	if (!spare) {
 		spare = me;
+		return;
+	}
+	PyTypeObject *type = Py_TYPE(self);
+	PyObject_Free(self);
 	Py_DECREF(type);
 }
 
