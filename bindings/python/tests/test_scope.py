@@ -454,6 +454,8 @@ os.read({gone[0]}, 1)
     os.read(ready[0], 1)
     for _ in range(100):
         raises(unstick.Timeout, lambda: limited(0.001, block))
+    mine = [one for one in unstick.stacks() if one.tid == os.getpid()]
+    assert "test_another_interpreter" in mine[0].where, mine
     os.write(gone[1], b"x")
     worker.join()
     assert worker.error is None and worker.result is None, (worker.error, worker.result)
