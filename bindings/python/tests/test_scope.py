@@ -142,6 +142,21 @@ def test_cancel_from_another_thread():
     assert worker.error.scope is scopes[0]
 
 
+def test_cancel_has_ended_the_call_when_it_returns():
+    scope = unstick.move_on_after(None)
+
+    def cancelled():
+        with scope:
+            block()
+
+    worker = tap.Worker(cancelled)
+    tap.wait_blocked(worker.tid)
+    scope.cancel()
+    fired = scope.fired
+    worker.join()
+    assert fired and scope.cancelled_caught
+
+
 def test_cancel_of_a_loop_that_computes():
     scopes = []
 

@@ -12,10 +12,11 @@ enum { STATE_WORDS = 32 };
 static void *ours;
 static bool gils_are_separate; /* since 3.12 */
 
-/* Not in the limited API, but exported, and as they are now, since 3.2 (Doc/c-api/init.rst, "Advanced Debugger Support"); the first
- * since 3.9, in 3.8 with another name; the last since 3.9. */
+/* Public, if not in the limited API of 3.8 (Doc/c-api/init.rst, "Advanced Debugger Support"); the first and the last since 3.9, the first in
+ * 3.8 with another name. */
 static void *(*interpreter_get)(void);
 static void *(*interpreter_head)(void);
+static void *(*interpreter_next)(void *interpreter);
 static void *(*thread_head)(void *interpreter);
 static void *(*thread_next)(void *thread);
 static PyObject *(*thread_frame)(void *thread);
@@ -27,10 +28,12 @@ bool interpreter_is_ours(void)
 	return !interpreter_get || interpreter_get() == ours;
 }
 
-/* New ones are put before the head, by somebody who has a GIL: ours, or that of one that is there already. */
+/* A new one is made by somebody who has a GIL: ours, or that of one that is there already. */
 bool interpreter_gil_is_for_all(void)
 {
-	return !gils_are_separate || (interpreter_head && interpreter_head() == ours);
+	if (!gils_are_separate)
+		return true;
+	return interpreter_head && interpreter_next && interpreter_head() == ours && !interpreter_next(ours);
 }
 
 PyObject *interpreter_ask_of_all(const char *name, unsigned long ident)
@@ -53,7 +56,7 @@ static unsigned long word_at(const void *thread, size_t at)
 	return word;
 }
 
-/* A thread takes itself off the list while it has the GIL. One may come, at the head, without it: complete before it can be seen. */
+/* docs/memory-model.md, P7 */
 static void *find(unsigned long ident)
 {
 	void *thread = thread_head(ours);
@@ -101,6 +104,7 @@ void interpreter_initialise(void)
 	if (!interpreter_get)
 		look_up("_PyInterpreterState_Get", &interpreter_get);
 	look_up("PyInterpreterState_Head", &interpreter_head);
+	look_up("PyInterpreterState_Next", &interpreter_next);
 	look_up("PyInterpreterState_ThreadHead", &thread_head);
 	look_up("PyThreadState_Next", &thread_next);
 	look_up("PyThreadState_GetFrame", &thread_frame);

@@ -25,7 +25,7 @@
 
 static bool to_ns(PyObject *seconds, int64_t *ret)
 {
-	bool whole = PyLong_CheckExact(seconds) || PyLong_Check(seconds);
+	bool whole = PyLong_CheckExact(seconds) || PyLong_Check(seconds); /* the second is a call */
 	double value = whole ? PyLong_AsDouble(seconds) : PyFloat_AsDouble(seconds);
 	if (value == -1.0 && PyErr_Occurred())
 		return false;

@@ -39,13 +39,11 @@ static PyObject *scope_new(enum scope_kind kind, int64_t span, PyObject *token)
 	return (PyObject *)me;
 }
 
-/* (seconds, *, token=None). false: an error is set. */
+/* (seconds, *, token=None). The caller has set both to what they are if not given by name. false: an error is set. */
 static bool parse(const char *function, PyObject *const *args, Py_ssize_t given, PyObject *names, PyObject **seconds,
                   PyObject **token)
 {
 	Py_ssize_t named = names ? PyTuple_Size(names) : 0;
-	*seconds = given > 0 ? args[0] : NULL;
-	*token = Py_None;
 	if (given > 1) {
 		PyErr_Format(PyExc_TypeError, "%s() takes 1 positional argument but %zd were given", function, given);
 		return false;
